@@ -1,0 +1,1 @@
+"""Pure values and rules, which know no clock, thread, log or database."""
