@@ -14,12 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from importlib import resources
+from importlib import metadata, resources
 from io import BytesIO
 from itertools import pairwise
 from zoneinfo import ZoneInfo
-
-import tzdata
 
 from flowstone.errors import CronError, did_you_mean, shown
 
@@ -46,9 +44,10 @@ class Segment:
     offset: int
 
 
+@lru_cache(maxsize=None)
 def tzdata_version() -> str:
     """Return the version of the `tzdata` package that all zones are read from, as `2026.6`."""
-    return str(tzdata.__version__)
+    return metadata.version("tzdata")
 
 
 def zone(name: str) -> ZoneInfo:
