@@ -1,0 +1,195 @@
+"""The store: opened once by a runtime, or by any number of clients beside it.
+
+Every operation is one transaction through the one writer; whoever is told of success is told after the commit. Reads
+have connections of their own and never wait.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Literal, Self, TypeVar
+
+from flowstone.errors import ConfigError, RuntimeStopped
+from flowstone.outcome import Outcome
+from flowstone.state import sqlite
+from flowstone.state.connection import Connection
+from flowstone.state.lock import StoreLock
+from flowstone.state.migrate import migrate
+from flowstone.state.native import Event
+from flowstone.state.readers import Readers
+from flowstone.state.url import place_of
+from flowstone.state.work import NO_WORK, Work
+from flowstone.state.writer import Writer
+
+__all__ = ["BUSY_TIMEOUT", "Database", "Synchronous"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another process that writes."""
+
+
+class Database:
+    """An open store; all calls from any thread."""
+
+    def __init__(self, url: str, writer: Writer, readers: Readers, resources: ExitStack) -> None:
+        self.url = url
+        self._writer = writer
+        self._readers = readers
+        self._resources = resources
+        self._outside: list[Callable[[], None]] = []
+        self._version: int | None = None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        work: Work | None = None,
+        exclusive: bool = True,
+        synchronous: Synchronous = "FULL",
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> Self:
+        """The store at a URL, its tables brought up to date; `busy_timeout` is in seconds.
+
+        A runtime opens it with `exclusive`, of which there is one at a time; a client without. What is in flight is
+        counted in `work`.
+
+        Raises:
+            StoreLocked: another runtime holds the store; names its process.
+            StoreUnavailable: the store can't be opened, or is newer than this release.
+            ConfigError: the URL or an option is wrong.
+        """
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ConfigError(f"expected synchronous to be FULL or NORMAL, got: {synchronous!r}")
+        place = place_of(url)
+        now = datetime.now(UTC)
+        with ExitStack() as resources:
+            if place.path is None:
+                path, flushing = _private_file(resources), "OFF"
+            else:
+                path, flushing = place.path, synchronous
+                if exclusive:
+                    resources.callback(StoreLock.take(path, now).release)
+
+            def connect(*, read_only: bool = True) -> Connection:
+                raw = sqlite.connect(path, synchronous=flushing, busy_timeout=busy_timeout, read_only=read_only)
+                return Connection(raw, path)
+
+            connection = connect(read_only=False)
+            with ExitStack() as failed:
+                failed.callback(connection.close)
+                migrate(connection, now)
+                failed.pop_all()
+            counted = work or NO_WORK
+            name = os.path.basename(path)
+            readers = Readers(connect, name=name, work=counted)
+            writer = Writer(connection, name=name, work=counted)
+            return cls(url, writer, readers, resources.pop_all())
+
+    def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
+        """Queue a transaction; never blocks.
+
+        `then` is called once, on the writer's thread, after the commit or with the error: StoreUnavailable where the
+        store failed, else whatever the transaction raised, which leaves no trace. It must not block.
+        A transaction may be called twice, see `writer`.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+            ForkedRuntime: the store was opened by the process that forked this one.
+        """
+        self._writer.write(transaction, then)
+
+    def transact(self, transaction: Callable[[Connection], T]) -> T:
+        """Run a transaction and wait for its commit; blocks the calling thread, so not for actors.
+
+        Raises:
+            RuntimeStopped: the store is closed, or the caller is an acknowledgement of the store, which must not wait.
+            StoreUnavailable: the store failed.
+            BaseException: whatever the transaction raised.
+        """
+        if self._writer.on_thread:
+            raise RuntimeStopped("an acknowledgement of the store can't wait for the store: use write()")
+        done = Event()
+        outcomes: list[Outcome[T]] = []
+
+        def settle(outcome: Outcome[T]) -> None:
+            outcomes.append(outcome)
+            done.set()
+
+        self._writer.write(transaction, settle)
+        done.wait()
+        return outcomes[0].unwrap()
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """What a query gives, from one snapshot; blocks the calling thread, so not for actors.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+            StoreUnavailable: the store can't be read.
+        """
+        return self._readers.read(query)
+
+    def read_later(self, query: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
+        """Queue a query; `then` is called once, on a reader's thread, and must not block.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+            ForkedRuntime: the store was opened by the process that forked this one.
+        """
+        self._readers.read_later(query, then)
+
+    def on_outside_commit(self, callback: Callable[[], None]) -> None:
+        """Call back, on the writer's thread, when `poll_outside_commits` finds that another process committed."""
+        self._outside.append(callback)
+
+    def poll_outside_commits(self) -> None:
+        """Look whether another process committed since the last look; never blocks.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+        """
+        self._writer.look(Connection.data_version, self._compare_version)
+
+    def _compare_version(self, outcome: Outcome[int]) -> None:
+        if outcome.error is not None:
+            log.warning("store %s can't be watched: %s", self.url, outcome.error)
+            return
+        before, self._version = self._version, outcome.value
+        if before not in (None, self._version):
+            for callback in tuple(self._outside):
+                callback()
+
+    def close(self) -> None:
+        """Do what is queued, end the threads, close the files and let the lock go; harmless when repeated."""
+        self._writer.close()
+        self._readers.close()
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _private_file(resources: ExitStack) -> str:
+    """A database file in a directory of its own, removed with it, at the end of the process at the latest."""
+    directory = tempfile.mkdtemp(prefix="flowstone-")
+    resources.callback(_remove, directory, os.getpid())
+    atexit.register(_remove, directory, os.getpid())
+    return os.path.join(directory, "memory.db")
+
+
+def _remove(directory: str, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(directory, ignore_errors=True)

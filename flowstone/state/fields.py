@@ -1,0 +1,101 @@
+"""Values on their way into the store and out of it.
+
+Instants are fixed-width text in UTC, so that people can read and compare them in SQL; structures are JSON.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, overload
+
+from flowstone.errors import ValidationError
+
+__all__ = ["Json", "bind", "bind_listed", "bind_named", "instant", "instant_text", "json_text", "json_value"]
+
+_PLAIN = frozenset({type(None), str, int, float, bool, bytes})
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A value to be stored as JSON even where its own type has a form of its own: a text, a number, None."""
+
+    value: Any
+
+
+def instant_text(value: datetime) -> str:
+    """The stored form of an aware instant.
+
+    >>> instant_text(datetime(2025, 1, 15, 2, tzinfo=UTC))
+    '2025-01-15T02:00:00.000000Z'
+
+    Raises:
+        ValidationError: the instant is naive.
+    """
+    if value.tzinfo is None:
+        raise ValidationError(f"expected an aware instant, got: {value!r}; give it a time zone", value=value)
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+@overload
+def instant(value: str) -> datetime: ...
+
+
+@overload
+def instant(value: str | None) -> datetime | None: ...
+
+
+def instant(value: str | None) -> datetime | None:
+    """The aware instant that a stored text stands for; None stays None.
+
+    >>> instant("2025-01-15T02:00:00.000000Z")
+    datetime.datetime(2025, 1, 15, 2, 0, tzinfo=datetime.timezone.utc)
+    """
+    return None if value is None else datetime.fromisoformat(value)
+
+
+def json_text(value: object) -> str:
+    """A value as compact JSON.
+
+    >>> json_text({"day": "2025-01-15", "rows": [1, 2]})
+    '{"day":"2025-01-15","rows":[1,2]}'
+
+    Raises:
+        ValidationError: JSON has no form for it.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValidationError(f"expected a value that JSON can hold, got: {error}") from error
+
+
+def json_value(value: str | None) -> Any:
+    """The value that a stored JSON text stands for; None, an absent one, stays None.
+
+    >>> json_value('{"rows":[1,2]}')
+    {'rows': [1, 2]}
+    """
+    return None if value is None else json.loads(value)
+
+
+def bind(value: object) -> object:
+    """A Python value as the database takes it: instants, structures and `Json` become text, others stay."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, datetime):
+        return instant_text(value)
+    if isinstance(value, Json):
+        return json_text(value.value)
+    if isinstance(value, (dict, list, tuple)):
+        return json_text(value)
+    return value
+
+
+def bind_named(values: Mapping[str, object]) -> dict[str, object]:
+    """The parameters of a statement, by name."""
+    return {name: bind(value) for name, value in values.items()}
+
+
+def bind_listed(values: Iterable[object]) -> list[object]:
+    """The parameters of a statement, by position."""
+    return [bind(value) for value in values]

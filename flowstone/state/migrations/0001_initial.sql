@@ -1,0 +1,209 @@
+create table schedule (
+    name text not null primary key,
+    target text not null,
+    cron text,
+    every real,
+    timezone text not null,
+    gap text not null,
+    fold text not null,
+    partition_rule text,
+    misfire {json} not null,
+    overlap text not null,
+    jitter real not null,
+    enabled {bool} not null,
+    metadata {json} not null,
+    version integer not null,
+    definition text not null,
+    origin text not null,
+    orphaned {bool} not null,
+    created_at {instant} not null,
+    updated_at {instant} not null,
+    accounted_until {instant} not null,
+    last_scheduled_for {instant},
+    last_manual_ms integer
+) {strict};
+
+create table tick (
+    id {id},
+    tick_id text not null,
+    schedule text not null,
+    scheduled_for {instant} not null,
+    until {instant},
+    count integer not null,
+    manual {bool} not null,
+    status text not null,
+    reason text,
+    run_id text,
+    partition text,
+    error text,
+    blocked_by text,
+    at {instant} not null
+) {strict};
+create unique index tick_tick_id on tick (tick_id);
+create index tick_schedule_id on tick (schedule, id desc);
+
+create table sensor (
+    name text not null primary key,
+    kind text not null,
+    type text not null,
+    config {json} not null,
+    definition text not null,
+    definition_version integer not null,
+    interval real,
+    status text not null,
+    reason text,
+    cursor text,
+    state_version integer not null,
+    consecutive_failures integer not null,
+    last_epoch integer,
+    last_evaluation_at {instant},
+    next_poll_at {instant},
+    orphaned {bool} not null,
+    created_at {instant} not null,
+    updated_at {instant} not null
+) {strict};
+
+create table evaluation (
+    id {id},
+    eval_id text not null,
+    eval_key text not null,
+    sensor text not null,
+    trigger text not null,
+    status text not null,
+    reason text,
+    reason_code text,
+    expected_state_version integer,
+    state_version_after integer,
+    cursor_before text,
+    cursor_after text,
+    request_count integer not null,
+    duplicate_count integer not null,
+    run_ids {json} not null,
+    at {instant} not null
+) {strict};
+create unique index evaluation_eval_id on evaluation (eval_id);
+create unique index evaluation_settled on evaluation (eval_key) where status in ('triggered', 'no_trigger');
+create index evaluation_eval_key on evaluation (eval_key);
+create index evaluation_sensor_id on evaluation (sensor, id desc);
+
+create table arrival (
+    sensor text not null,
+    key text not null,
+    at {instant} not null,
+    primary key (sensor, key)
+) {strict};
+
+create table outbox (
+    id {id},
+    sensor text not null,
+    eval_id text not null,
+    partition text not null,
+    payload {json},
+    status text not null,
+    attempts integer not null,
+    next_at {instant},
+    error text,
+    created_at {instant} not null,
+    delivered_at {instant}
+) {strict};
+create index outbox_status_next on outbox (status, next_at);
+create index outbox_sensor_id on outbox (sensor, id desc);
+
+create table run (
+    run_id text not null primary key,
+    run_key text not null,
+    generation integer not null,
+    status text not null,
+    asset text not null,
+    selection {json} not null,
+    partition text not null,
+    fingerprint text not null,
+    source_kind text not null,
+    source_name text,
+    evaluation_id text,
+    payload {json},
+    tags {json},
+    priority integer not null,
+    force {bool} not null,
+    io_manager text,
+    patient {bool} not null,
+    attempt integer not null,
+    interruptions integer not null,
+    error text,
+    reason text,
+    retry_of text,
+    requested_at {instant} not null,
+    ready_at {instant},
+    started_at {instant},
+    completed_at {instant},
+    boot text,
+    fence integer not null,
+    cancel_requested {bool} not null
+) {strict};
+create index run_queue on run (status, priority desc, ready_at);
+create index run_source on run (source_kind, source_name, status);
+
+create table run_key (
+    key text not null primary key,
+    generation integer not null,
+    run_id text not null,
+    fingerprint text not null,
+    freed {bool} not null
+) {strict};
+
+create table run_conflict (
+    id {id},
+    run_key text not null,
+    existing_fingerprint text not null,
+    requested_fingerprint text not null,
+    source {json} not null,
+    at {instant} not null
+) {strict};
+
+create table materialization (
+    id {id},
+    run_id text not null,
+    asset text not null,
+    partition text not null,
+    status text not null,
+    attempt integer not null,
+    started_at {instant},
+    completed_at {instant},
+    duration real,
+    error text,
+    reason text,
+    stored {json},
+    code_version text,
+    data_version text,
+    fence integer not null
+) {strict};
+create unique index materialization_run_asset on materialization (run_id, asset);
+create index materialization_asset_partition on materialization (asset, partition, id);
+
+create table asset_event (
+    id {id},
+    asset text not null,
+    partition text not null,
+    run_id text not null,
+    at {instant} not null
+) {strict};
+create index asset_event_asset_id on asset_event (asset, id);
+
+create table node (
+    name text not null primary key,
+    boot text not null,
+    pid integer not null,
+    host text not null,
+    started_at {instant} not null,
+    heartbeat_at {instant} not null
+) {strict};
+
+create table audit (
+    id {id},
+    event_type text not null,
+    actor text not null,
+    resource text not null,
+    details {json} not null,
+    at {instant} not null
+) {strict};
+create index audit_resource_id on audit (resource, id desc);

@@ -1,0 +1,1 @@
+"""The steps that lead from an empty store to the present tables, as numbered SQL files."""

@@ -1,0 +1,133 @@
+"""The readers: connections that never write, each lent to one caller at a time.
+
+A query sees one snapshot, however many statements it has, and never waits for the writer.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flowstone.errors import ForkedRuntime, RuntimeStopped
+from flowstone.outcome import Outcome
+from flowstone.state.connection import Connection
+from flowstone.state.native import Lock, SimpleQueue, start_thread, thread_id
+from flowstone.state.work import Token, Work
+
+__all__ = ["THREADS", "Readers"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+THREADS = 2
+"""Threads that serve `read_later`."""
+
+IDLE_CONNECTIONS = 16
+"""Connections that are kept for the next caller, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    query: Callable[[Connection], Any]
+    then: Callable[[Outcome[Any]], None]
+    token: Token
+
+
+class Readers:
+    """Queries for callers that wait, and for those that want to be told."""
+
+    def __init__(self, connect: Callable[[], Connection], *, name: str, work: Work) -> None:
+        self._connect = connect
+        self._name = name
+        self._work = work
+        self._pid = os.getpid()
+        self._gate = Lock()
+        self._closed = False
+        self._idle: list[Connection] = []
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads = [start_thread(self._serve, f"{name}-reader-{number}") for number in range(THREADS)]
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """What a query gives, on the calling thread.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+            StoreUnavailable: the store can't be read.
+            ForkedRuntime: the store was opened by the process that forked this one.
+        """
+        self._check_process()
+        with self._gate:
+            self._check_open()
+        return self._read(query)
+
+    def read_later(self, query: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
+        """Queue a query; `then` is called once, on a reader's thread.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+            ForkedRuntime: the store was opened by the process that forked this one.
+        """
+        self._check_process()
+        with self._gate:
+            self._check_open()
+            self._queue.put(_Job(query, then, self._work.begin("store read")))
+
+    def close(self) -> None:
+        """Do what is queued, end the threads and close the connections; harmless when repeated."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                for _thread in self._threads:
+                    self._queue.put(None)
+        for thread in self._threads:
+            if thread.ident != thread_id():
+                thread.join()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _serve(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                job.then(self._attempt(job))
+            except BaseException:  # noqa: B036
+                log.exception("an answer of the store failed")
+            finally:
+                job.token.end()
+
+    def _attempt(self, job: _Job) -> Outcome[Any]:
+        try:
+            return Outcome(value=self._read(job.query))
+        except BaseException as error:  # noqa: B036
+            return Outcome(error=error)
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        connection = self._borrow()
+        try:
+            connection.begin(write=False)
+            return query(connection)
+        finally:
+            connection.rollback()
+            self._give_back(connection)
+
+    def _borrow(self) -> Connection:
+        with self._gate:
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._gate:
+            if not self._closed and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeStopped(f"store {self._name} is closed")
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedRuntime(f"store {self._name} was opened by process {self._pid}: open it after the fork")

@@ -1,0 +1,187 @@
+"""The writer: one thread, through which every transaction goes.
+
+Transactions that wait together share one commit, each in a savepoint, so that one that fails fails alone; each is
+acknowledged after the commit. When the store itself fails within a group (a full disk, an I/O error: SQLite then may
+have ended the whole transaction, savepoints too) nothing of the group is acknowledged, and each is run again alone.
+So a transaction may be called twice, and must have no effect but through its connection.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
+from flowstone.outcome import Outcome
+from flowstone.state.connection import Connection
+from flowstone.state.native import Lock, SimpleQueue, start_thread, thread_id
+from flowstone.state.work import Token, Work
+
+__all__ = ["GROUP_LIMIT", "Writer"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+GROUP_LIMIT = 500
+"""Transactions that share one commit, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A transaction or, outside of transactions, a look at the connection; and whom to tell."""
+
+    call: Callable[[Connection], Any]
+    then: Callable[[Outcome[Any]], None]
+    token: Token
+    look: bool = False
+
+
+class Writer:
+    """The thread that writes; owns the connection that it is given."""
+
+    def __init__(self, connection: Connection, *, name: str, work: Work) -> None:
+        self._connection = connection
+        self._name = name
+        self._work = work
+        self._pid = os.getpid()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._gate = Lock()
+        self._closed = False
+        self._thread_id: int | None = None
+        self._thread = start_thread(self._serve, f"{name}-writer")
+
+    @property
+    def on_thread(self) -> bool:
+        """Whether the caller runs on the writer's own thread, which must not wait for itself."""
+        return self._thread_id == thread_id()
+
+    def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
+        """Queue a transaction; `then` is called once, on the writer's thread, after the commit or with the error.
+
+        Raises:
+            RuntimeStopped: the store is closed.
+            ForkedRuntime: the store was opened by the process that forked this one.
+        """
+        self._put(transaction, then, what="store write", look=False)
+
+    def look(self, call: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
+        """Queue a call on the writer's connection outside of transactions; otherwise as `write`."""
+        self._put(call, then, what="store look", look=True)
+
+    def _put(self, call: Callable[[Connection], T], then: Callable[[Outcome[T]], None], what: str, look: bool) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedRuntime(f"store {self._name} was opened by process {self._pid}: open it after the fork")
+        with self._gate:
+            if self._closed:
+                raise RuntimeStopped(f"store {self._name} is closed")
+            self._queue.put(_Job(call, then, self._work.begin(what), look))
+
+    def close(self) -> None:
+        """Do what is queued, close the connection and end the thread; harmless when repeated."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        if not self.on_thread:
+            self._thread.join()
+
+    def _serve(self) -> None:
+        self._thread_id = thread_id()
+        going_on = True
+        while going_on:
+            jobs, going_on = self._gather()
+            for job in jobs:
+                if job.look:
+                    _acknowledge(job, _attempt(job, self._connection))
+            group = [job for job in jobs if not job.look]
+            if group:
+                self._settle(group)
+        self._connection.close()
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """What waits, and whether more may come."""
+        jobs: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) >= GROUP_LIMIT or self._queue.empty():
+                return jobs, True
+            job = self._queue.get()
+        return jobs, False
+
+    def _settle(self, group: list[_Job]) -> None:
+        """Run a group and acknowledge each of it, after the commit."""
+        outcomes = self._together(group)
+        if outcomes is None:
+            for job in group:
+                _acknowledge(job, self._alone(job))
+            return
+        for job, outcome in zip(group, outcomes, strict=True):
+            _acknowledge(job, outcome)
+
+    def _together(self, group: list[_Job]) -> list[Outcome[Any]] | None:
+        """The outcomes of a group that has been committed; None when nothing of it was, and each is to be run alone."""
+        connection = self._connection
+        try:
+            connection.begin(write=True)
+        except Exception as error:
+            return [Outcome(error=error) for _job in group]
+        try:
+            outcomes = [_attempt_within(job, connection) for job in group]
+            connection.commit()
+            return outcomes
+        except Exception as error:
+            log.debug("a group of %d transactions is run again one by one: %s", len(group), error)
+            connection.rollback()
+            return None
+
+    def _alone(self, job: _Job) -> Outcome[Any]:
+        """The outcome of one transaction that has a commit of its own."""
+        connection = self._connection
+        try:
+            connection.begin(write=True)
+            outcome = _attempt(job, connection)
+            if outcome.error is None:
+                connection.commit()
+            return outcome
+        except Exception as error:
+            return Outcome(error=error)
+        finally:
+            connection.rollback()
+
+
+def _attempt_within(job: _Job, connection: Connection) -> Outcome[Any]:
+    """The outcome of one transaction of a group, which it leaves whole.
+
+    Raises:
+        StoreUnavailable: the store failed, and with it the group.
+    """
+    connection.savepoint()
+    outcome = _attempt(job, connection)
+    if isinstance(outcome.error, StoreUnavailable):
+        raise outcome.error
+    if outcome.error is not None:
+        connection.undo()
+    else:
+        connection.release()
+    return outcome
+
+
+def _attempt(job: _Job, connection: Connection) -> Outcome[Any]:
+    """The one place that calls transactions: whatever one raises is its outcome."""
+    try:
+        return Outcome(value=job.call(connection))
+    except BaseException as error:  # noqa: B036
+        return Outcome(error=error)
+
+
+def _acknowledge(job: _Job, outcome: Outcome[Any]) -> None:
+    """Tell who waits; what that raises stays here."""
+    try:
+        job.then(outcome)
+    except BaseException:  # noqa: B036
+        log.exception("an acknowledgement of the store failed")
+    finally:
+        job.token.end()
