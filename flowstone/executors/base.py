@@ -1,0 +1,78 @@
+"""What every executor offers, and what it needs of its surroundings."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from flowstone.outcome import Outcome
+
+__all__ = ["Clock", "Executor", "RunningCall", "Timer", "Token", "Work"]
+
+
+class Timer(Protocol):
+    """A timer that has been armed."""
+
+    def cancel(self) -> object:
+        """It no longer fires; harmless when it has fired."""
+
+
+class Clock(Protocol):
+    """The clock by which calls time out; `actors.Clock` is one."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    def call_after(self, delay: float, call: Callable[[], None]) -> Timer:
+        """Call back in `delay` seconds, on a thread of the clock's, from any thread."""
+
+
+class Token(Protocol):
+    """One piece of work that has begun."""
+
+    def end(self) -> None:
+        """The work has ended; harmless when repeated."""
+
+
+class Work(Protocol):
+    """Counts work in flight; `actors.System.work` is one."""
+
+    def begin(self, what: str) -> Token:
+        """A piece of work begins; from any thread."""
+
+
+class RunningCall(Protocol):
+    """A call that an executor has accepted."""
+
+    name: str
+    since: datetime
+
+
+class Executor(Protocol):
+    """Runs user code and reports each outcome once."""
+
+    def submit(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        timeout: float | None,
+        name: str,
+        then: Callable[[Outcome[Any]], None],
+        ended: Callable[[], None] | None = None,
+    ) -> RunningCall:
+        """Accept a call; never blocks. `then` and `ended` are called on a thread of the executor's or the clock's.
+
+        `then` is called once: with what `fn` gave or raised, or `timed_out` after `timeout` seconds of running.
+        `ended` is called once, when `fn` has really come back, after `then`.
+
+        Raises:
+            RuntimeStopped: the executor has been stopped.
+        """
+
+    def abandoned(self) -> list[RunningCall]:
+        """The calls that outlasted their timeout and still go on, oldest first."""
+
+    def stop(self, timeout: float) -> None:
+        """Refuse new calls and wait up to `timeout` real seconds for those that run; harmless when repeated."""
