@@ -1,0 +1,66 @@
+"""The entry point of the command line: the group of all commands, and what an error becomes.
+
+Exit codes: 0 done, 1 failed or not found, 2 bad usage, 70 the root of the supervision tree gave up.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from flowstone.cli.check import check
+from flowstone.cli.demo import demo
+from flowstone.cli.output import print_error
+from flowstone.cli.run import run
+from flowstone.cli.settings import shared_options
+from flowstone.cli.tree import tree
+from flowstone.errors import FlowstoneError
+
+__all__ = ["main"]
+
+FAILED = 1
+
+
+@click.group(params=shared_options(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flowstone")
+def flowstone() -> None:
+    """Assets, schedules and sensors under supervised actors, with every step durable."""
+
+
+for _command in (demo, run, check, tree):
+    flowstone.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits with its code.
+
+    Raises:
+        SystemExit: always.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_code_of(given))
+
+
+def _code_of(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        result = flowstone.main(args=arguments, prog_name="flowstone", standalone_mode=False)
+    except click.UsageError as error:
+        print_error("usage_error", error.format_message(), as_json=as_json, usage=_usage(error))
+        return error.exit_code
+    except click.ClickException as error:
+        print_error("click_exception", error.format_message(), as_json=as_json)
+        return error.exit_code
+    except click.Abort:
+        print_error("aborted", "aborted", as_json=as_json)
+        return FAILED
+    except FlowstoneError as error:
+        print_error(error.type, str(error), as_json=as_json)
+        return FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.UsageError) -> str | None:
+    if error.ctx is None:
+        return None
+    return f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help."

@@ -1,0 +1,30 @@
+"""`flowstone run`: serves a pipeline until SIGTERM or SIGINT, then shuts down in order."""
+
+import click
+
+from flowstone.cli.loading import load_pipeline
+from flowstone.cli.output import print_error
+from flowstone.cli.settings import Command, settings_of
+from flowstone.errors import RuntimeStopped
+from flowstone.runtime import Runtime
+
+__all__ = ["run"]
+
+GAVE_UP = 70
+
+
+@click.command(cls=Command)
+@click.pass_context
+def run(context: click.Context) -> int:
+    """Serve the pipeline until SIGTERM, then shut down in order."""
+    settings = settings_of(context)
+    pipeline = load_pipeline(settings)
+    options = {"store": settings.store} if settings.store else {}
+    with Runtime(pipeline, **options) as runtime:
+        click.echo(f"{pipeline.name}: serving; stop with SIGTERM or Ctrl-C", err=True)
+        try:
+            runtime.run_forever()
+        except RuntimeStopped as error:
+            print_error(error.type, str(error), as_json=settings.json)
+            return GAVE_UP
+    return 0

@@ -1,0 +1,124 @@
+"""What the store says after the demo, read by another process: `python -m flowstone.demo.proof STORE FOLDER`.
+
+Prints one JSON document. Every number in it comes from the store, over a connection that this process opened, or from
+the names of the files in the folder.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flowstone.demo.pipeline import PATTERN
+from flowstone.io.files import FilesIO
+from flowstone.state.connection import Connection
+from flowstone.state.database import Database
+from flowstone.state.fields import json_value
+
+__all__ = ["prove"]
+
+DAYS = """
+    select count(*) as days, coalesce(sum(runs = 1), 0) as one_run, coalesce(sum(successes = 1), 0) as one_success,
+           coalesce(sum(attempts), 0) as attempts
+    from (select partition, count(distinct run_id) as runs, sum(status = 'success') as successes,
+                 sum(attempt) as attempts
+          from materialization where asset = 'day' group by partition)
+"""
+RUNS = """
+    select count(*) as runs, coalesce(sum(status in ('queued', 'running')), 0) as unfinished,
+           coalesce(sum(status in ('failed', 'cancelled')), 0) as failed,
+           coalesce(sum(interruptions), 0) as interruptions
+    from run
+"""
+ARRIVALS = "select count(*) as arrivals from arrival where sensor = 'station'"
+EVALUATIONS = """
+    select coalesce(sum(status = 'triggered'), 0) as triggered, coalesce(sum(request_count), 0) as requests
+    from evaluation where sensor = 'station'
+"""
+MONTHS = "select count(distinct partition) as months from materialization where asset = 'month' and status = 'success'"
+TICKS = """
+    select coalesce(sum(count), 0) as ticks, coalesce(sum(status = 'triggered'), 0) as triggered,
+           coalesce(sum(status = 'suppressed'), 0) as suppressed,
+           coalesce(sum(case when status = 'missed' then count end), 0) as missed,
+           coalesce(cast(round((julianday(max(coalesce(until, scheduled_for))) - julianday(min(scheduled_for))) * 86400)
+                    as integer) + 1, 0) as seconds
+    from tick where schedule = 'each_second' and not manual
+"""
+AUDIT = "select * from audit where event_type in ('actor.restarted', 'run.interrupted') order by id"
+REPORT = "select stored from materialization where asset = 'report' and status = 'success' order by id desc limit 1"
+
+
+def prove(store: str, folder: Path) -> dict[str, Any]:
+    """The proof: `claims` with what each says and whether it `holds`, `restarts`, `counts`, the newest `report`."""
+    files = len(list(folder.glob(PATTERN)))
+    with Database.open(store, exclusive=False) as database:
+        counts = {"files": files, **database.read(_counts)}
+        restarts = database.read(_restarts)
+        stored = database.read(lambda connection: connection.execute(REPORT))
+    report = _value(stored[0].stored) if stored else None
+    claims = [{"text": text, "holds": holds} for text, holds in _claims(counts, report)]
+    return {
+        "holds": all(claim["holds"] for claim in claims),
+        "claims": claims,
+        "counts": counts,
+        "restarts": restarts,
+        "report": report,
+        "process": {"pid": os.getpid(), "parent": os.getppid()},
+    }
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    days, runs, arrivals, evaluations, months, ticks = (
+        dict(connection.execute(sql)[0]) for sql in (DAYS, RUNS, ARRIVALS, EVALUATIONS, MONTHS, TICKS)
+    )
+    ticks = {name if name in ("ticks", "seconds") else f"ticks_{name}": number for name, number in ticks.items()}
+    polls = {"polls_triggered": evaluations["triggered"], "requests": evaluations["requests"]}
+    return {**days, **runs, **arrivals, **polls, **months, **ticks}
+
+
+def _claims(counts: dict[str, int], report: dict[str, Any] | None) -> list[tuple[str, bool]]:
+    files, days, months, ticks = counts["files"], counts["days"], counts["months"], counts["ticks"]
+    in_report = report["days"] if report else 0
+    return [
+        (
+            f"{files:,} files arrived; the sensor committed each once, in {counts['polls_triggered']:,} polls",
+            files == counts["arrivals"] == counts["requests"],
+        ),
+        (f"{counts['one_run']:,} of {days:,} days have exactly one run", counts["one_run"] == days == files),
+        (
+            f"{counts['one_success']:,} of {days:,} days have exactly one successful materialization",
+            counts["one_success"] == days == files,
+        ),
+        (
+            f"{counts['runs']:,} runs in all: {counts['unfinished']} unfinished, {counts['failed']} failed, "
+            f"{counts['interruptions']} interrupted and run again",
+            not counts["unfinished"] and not counts["failed"],
+        ),
+        (f"{months} months are summarised; the report counts {in_report:,} days", in_report == days),
+        (
+            f"{ticks} seconds passed since the first tick, each has its row: {counts['ticks_triggered']} triggered, "
+            f"{counts['ticks_suppressed']} suppressed, {counts['ticks_missed']} missed",
+            ticks == counts["seconds"],
+        ),
+    ]
+
+
+def _restarts(connection: Connection) -> list[dict[str, str]]:
+    rows = []
+    for row in connection.execute(AUDIT):
+        what, _, which = row.resource.partition(":")
+        details = json_value(row.details)
+        rows.append({"at": row.at, "what": what, "which": which, "why": str(details["reason"])})
+    return rows
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints the proof for a store's URL and the folder that was watched."""
+    store, folder = arguments
+    print(json.dumps(prove(store, Path(folder))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,13 @@
+"""Habits of the examples: each is a program that runs to its end and complains about nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_each_example_runs(example: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(example)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    assert ran.stdout
