@@ -6,27 +6,7 @@ from typing import Any, Protocol
 
 from flowstone.outcome import Outcome
 
-__all__ = ["Clock", "Executor", "RunningCall", "Timer", "Token", "Work"]
-
-
-class Timer(Protocol):
-    """A timer that has been armed."""
-
-    def cancel(self) -> object:
-        """It no longer fires; harmless when it has fired."""
-
-
-class Clock(Protocol):
-    """The clock by which calls time out; `actors.Clock` is one."""
-
-    def now(self) -> datetime:
-        """The present instant, aware, in UTC."""
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-
-    def call_after(self, delay: float, call: Callable[[], None]) -> Timer:
-        """Call back in `delay` seconds, on a thread of the clock's, from any thread."""
+__all__ = ["Executor", "RunningCall", "Token", "Work"]
 
 
 class Token(Protocol):

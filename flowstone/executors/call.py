@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from flowstone.executors.base import Timer, Token
+from actors.clock import TimerHandle
+from flowstone.executors.base import Token
 from flowstone.outcome import Outcome
 
-__all__ = ["Call", "outcome_of"]
+__all__ = ["Call", "awaited", "outcome_of"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Call:
     ended: Callable[[], None] | None = field(repr=False)
     token: Token = field(repr=False)
     settled: bool = False
-    timer: Timer | None = field(default=None, repr=False)
+    timer: TimerHandle | None = field(default=None, repr=False)
 
     def tell(self, outcome: Outcome[Any]) -> None:
         """Report the outcome; what `then` raises stays here."""
@@ -55,13 +56,17 @@ class Call:
             log.exception("whoever waited for the end of %s failed", self.name)
 
 
+def awaited(value: Any) -> Any:
+    """What a function gave; a coroutine is run to its end on this thread."""
+    return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+
 def outcome_of(call: Call) -> Outcome[Any]:
     """What the user's function gives or raises; a coroutine is run to its end on this thread.
 
     Whatever comes out of user code is an outcome: SystemExit, KeyboardInterrupt and a killed greenlet's exit too.
     """
     try:
-        value = call.fn(*call.args)
-        return Outcome(value=asyncio.run(value) if inspect.iscoroutine(value) else value)
+        return Outcome(value=awaited(call.fn(*call.args)))
     except BaseException as error:  # noqa: B036 - see above
         return Outcome(error=error)

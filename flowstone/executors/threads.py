@@ -12,17 +12,18 @@ A call may end at the moment at which its timeout does. Who settles it first, un
 
 import itertools
 import os
+from _queue import Empty, SimpleQueue
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from queue import Empty
 from typing import Any
 
+from actors.raw import Lock, start_thread
+from actors.clock import Clock
 from flowstone.errors import ExecutionError, ForkedRuntime, RuntimeStopped, ValidationError
-from flowstone.executors.base import Clock, Work
+from flowstone.executors.base import Work
 from flowstone.executors.call import Call, outcome_of
-from flowstone.executors.native import Event, Lock, SimpleQueue, start_thread
 from flowstone.outcome import Outcome
 
 __all__ = ["IDLE_SECONDS", "ThreadExecutor"]
@@ -58,7 +59,8 @@ class ThreadExecutor:
         self._numbers = itertools.count(1)
         self._gate = Lock()
         self._stopped = False
-        self._quiet = Event()
+        self._busy = Lock()
+        self._busy.acquire()
         self._waiting: deque[Call] = deque()
         self._running: set[Call] = set()
         self._abandoned: list[Call] = []
@@ -112,11 +114,11 @@ class ThreadExecutor:
             for worker in self._idle:
                 worker.inbox.put(None)
             self._idle.clear()
-            if not self._running:
-                self._quiet.set()
+            self._tell_quiet()
         for call in refused:
             _refuse(call, RuntimeStopped(f"executor {self.name} was stopped before it came to {call.name}"))
-        self._quiet.wait(timeout)
+        if self._busy.acquire(timeout=timeout):
+            self._busy.release()
         with self._gate:
             given_up = [call for call in self._running if not call.settled]
             for call in given_up:
@@ -149,7 +151,7 @@ class ThreadExecutor:
         """Start a worker's thread; when the system has none left, its call fails and the next one may be assigned."""
         try:
             worker.begun = True
-            start_thread(partial(self._serve, worker), worker.name)
+            start_thread(worker.name, partial(self._serve, worker))
             return True
         except RuntimeError as error:
             with self._gate:
@@ -199,8 +201,7 @@ class ThreadExecutor:
         self._running.discard(call)
         if self._stopped:
             worker.inbox.put(None)
-            if not self._running:
-                self._quiet.set()
+            self._tell_quiet()
             return None
         self._idle.append(worker)
         return self._assign()
@@ -220,8 +221,12 @@ class ThreadExecutor:
         call.settled = True
         self._running.discard(call)
         self._abandoned.append(call)
-        if self._stopped and not self._running:
-            self._quiet.set()
+        self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        """Under the lock: let `stop` go on when nothing runs any more."""
+        if self._stopped and not self._running and self._busy.locked():
+            self._busy.release()
 
 
 def _refuse(call: Call, error: Exception) -> None:

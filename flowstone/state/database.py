@@ -11,16 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Literal, Self, TypeVar
 
+from actors.raw import Lock
+from actors.clock import RealClock
 from flowstone.errors import ConfigError, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.state import sqlite
 from flowstone.state.connection import Connection
 from flowstone.state.lock import StoreLock
 from flowstone.state.migrate import migrate
-from flowstone.state.native import Event
 from flowstone.state.readers import Readers
 from flowstone.state.url import place_of
 from flowstone.state.work import NO_WORK, Work
@@ -48,6 +48,7 @@ class Database:
         self._resources = resources
         self._outside: list[Callable[[], None]] = []
         self._version: int | None = None
+        self._pid = os.getpid()
 
     @classmethod
     def open(
@@ -72,7 +73,7 @@ class Database:
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigError(f"expected synchronous to be FULL or NORMAL, got: {synchronous!r}")
         place = place_of(url)
-        now = datetime.now(UTC)
+        now = RealClock().now()
         with ExitStack() as resources:
             if place.path is None:
                 path, flushing = _private_file(resources), "OFF"
@@ -86,14 +87,14 @@ class Database:
                 return Connection(raw, path)
 
             connection = connect(read_only=False)
-            with ExitStack() as failed:
-                failed.callback(connection.close)
-                migrate(connection, now)
-                failed.pop_all()
+            resources.callback(connection.close)
+            migrate(connection, now)
             counted = work or NO_WORK
             name = os.path.basename(path)
             readers = Readers(connect, name=name, work=counted)
+            resources.callback(readers.close)
             writer = Writer(connection, name=name, work=counted)
+            resources.callback(writer.close)
             return cls(url, writer, readers, resources.pop_all())
 
     def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
@@ -119,15 +120,16 @@ class Database:
         """
         if self._writer.on_thread:
             raise RuntimeStopped("an acknowledgement of the store can't wait for the store: use write()")
-        done = Event()
+        done = Lock()
+        done.acquire()
         outcomes: list[Outcome[T]] = []
 
         def settle(outcome: Outcome[T]) -> None:
             outcomes.append(outcome)
-            done.set()
+            done.release()
 
         self._writer.write(transaction, settle)
-        done.wait()
+        done.acquire()
         return outcomes[0].unwrap()
 
     def read(self, query: Callable[[Connection], T]) -> T:
@@ -170,10 +172,12 @@ class Database:
                 callback()
 
     def close(self) -> None:
-        """Do what is queued, end the threads, close the files and let the lock go; harmless when repeated."""
-        self._writer.close()
-        self._readers.close()
-        self._resources.close()
+        """Do what is queued, end the threads, close the files and let the lock go.
+
+        Harmless when repeated, and in a child of fork, to which none of these belongs.
+        """
+        if os.getpid() == self._pid:
+            self._resources.close()
 
     def __enter__(self) -> Self:
         return self

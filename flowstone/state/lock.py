@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from actors.raw import Lock
 from flowstone.errors import StoreLocked, StoreUnavailable
 from flowstone.state.fields import instant_text
-from flowstone.state.native import Lock
 
 __all__ = ["StoreLock"]
 

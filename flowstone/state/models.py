@@ -123,6 +123,7 @@ class Sensor(Table):
     interval = DoubleField(null=True)
     status = TextField()
     reason = TextField(null=True)
+    faults = JsonField()
     cursor = TextField(null=True)
     state_version = IntegerField()
     consecutive_failures = IntegerField()
@@ -130,6 +131,7 @@ class Sensor(Table):
     last_evaluation_at = InstantField(null=True)
     next_poll_at = InstantField(null=True)
     orphaned = BooleanField()
+    removed = BooleanField()
     created_at = InstantField()
     updated_at = InstantField()
 
@@ -160,6 +162,7 @@ class Arrival(Table):
 
     sensor = TextField()
     key = TextField()
+    eval_id = TextField()
     at = InstantField()
 
     class Meta:
@@ -185,7 +188,8 @@ class Outbox(Table):
 class Run(Table):
     """A run: what is to be materialized, for which partition, and how far it has come."""
 
-    run_id = TextField(primary_key=True)
+    id = AutoField()
+    run_id = TextField(unique=True)
     run_key = TextField()
     generation = IntegerField()
     status = TextField()
@@ -202,8 +206,10 @@ class Run(Table):
     force = BooleanField()
     io_manager = TextField(null=True)
     patient = BooleanField()
+    behind = BooleanField()
     attempt = IntegerField()
     interruptions = IntegerField()
+    setbacks = IntegerField()
     error = TextField(null=True)
     reason = TextField(null=True)
     retry_of = TextField(null=True)
@@ -213,7 +219,6 @@ class Run(Table):
     completed_at = InstantField(null=True)
     boot = TextField(null=True)
     fence = IntegerField()
-    cancel_requested = BooleanField()
 
 
 class RunKey(Table):
@@ -233,7 +238,7 @@ class RunConflict(Table):
     run_key = TextField()
     existing_fingerprint = TextField()
     requested_fingerprint = TextField()
-    source = JsonField()
+    source = TextField()
     at = InstantField()
 
 
@@ -246,6 +251,11 @@ class Materialization(Table):
     partition = TextField()
     status = TextField()
     attempt = IntegerField()
+    failures = IntegerField()
+    ready_at = InstantField(null=True)
+    snoozed_since = InstantField(null=True)
+    overtaken_by = TextField(null=True)
+    busy = TextField(null=True)
     started_at = InstantField(null=True)
     completed_at = InstantField(null=True)
     duration = DoubleField(null=True)
@@ -254,7 +264,7 @@ class Materialization(Table):
     stored = JsonField(null=True)
     code_version = TextField(null=True)
     data_version = TextField(null=True)
-    fence = IntegerField()
+    fence = IntegerField(null=True)
 
 
 class AssetEvent(Table):
@@ -299,6 +309,8 @@ class SchemaVersion(Table):
 
 
 Tick.add_index(Tick.schedule, Tick.id.desc(), name="tick_schedule_id")
+Tick.add_index(Tick.schedule, Tick.until, name="tick_range", where=Tick.until.is_null(False))
+Tick.add_index(Tick.schedule, Tick.scheduled_for, name="tick_ahead", where=Tick.manual)
 Evaluation.add_index(
     Evaluation.eval_key,
     unique=True,
@@ -308,13 +320,15 @@ Evaluation.add_index(
 Evaluation.add_index(Evaluation.sensor, Evaluation.id.desc(), name="evaluation_sensor_id")
 Outbox.add_index(Outbox.status, Outbox.next_at, name="outbox_status_next")
 Outbox.add_index(Outbox.sensor, Outbox.id.desc(), name="outbox_sensor_id")
-Run.add_index(Run.status, Run.priority.desc(), Run.ready_at, name="run_queue")
+Run.add_index(Run.status, Run.priority.desc(), Run.ready_at, Run.id, name="run_queue")
 Run.add_index(Run.source_kind, Run.source_name, Run.status, name="run_source")
 Materialization.add_index(Materialization.run_id, Materialization.asset, unique=True, name="materialization_run_asset")
 Materialization.add_index(
-    Materialization.asset, Materialization.partition, Materialization.id, name="materialization_asset_partition"
+    Materialization.asset, Materialization.partition, Materialization.status, name="materialization_asset_partition"
 )
+Materialization.add_index(Materialization.busy, name="materialization_busy", where=Materialization.busy.is_null(False))
 AssetEvent.add_index(AssetEvent.asset, AssetEvent.id, name="asset_event_asset_id")
+AssetEvent.add_index(AssetEvent.asset, AssetEvent.partition, AssetEvent.id, name="asset_event_partition_id")
 Audit.add_index(Audit.resource, Audit.id.desc(), name="audit_resource_id")
 
 TABLES: tuple[type[Table], ...] = (

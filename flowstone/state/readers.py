@@ -5,14 +5,17 @@ A query sees one snapshot, however many statements it has, and never waits for t
 
 import logging
 import os
+from _queue import SimpleQueue
+from _thread import LockType
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
+from actors.raw import Lock, get_ident, start_thread
 from flowstone.errors import ForkedRuntime, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
-from flowstone.state.native import Lock, SimpleQueue, start_thread, thread_id
 from flowstone.state.work import Token, Work
 
 __all__ = ["THREADS", "Readers"]
@@ -47,7 +50,11 @@ class Readers:
         self._closed = False
         self._idle: list[Connection] = []
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads = [start_thread(self._serve, f"{name}-reader-{number}") for number in range(THREADS)]
+        self._thread_ids: set[int] = set()
+        self._going_on = [Lock() for _number in range(THREADS)]
+        for number, going_on in enumerate(self._going_on):
+            going_on.acquire()
+            start_thread(f"{name}-reader-{number}", partial(self._serve, going_on))
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """What a query gives, on the calling thread.
@@ -79,15 +86,19 @@ class Readers:
         with self._gate:
             if not self._closed:
                 self._closed = True
-                for _thread in self._threads:
+                for _thread in self._going_on:
                     self._queue.put(None)
-        for thread in self._threads:
-            if thread.ident != thread_id():
-                thread.join()
-        while self._idle:
-            self._idle.pop().close()
+        if get_ident() not in self._thread_ids:
+            for going_on in self._going_on:
+                with going_on:
+                    pass
+        with self._gate:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
 
-    def _serve(self) -> None:
+    def _serve(self, going_on: LockType) -> None:
+        self._thread_ids.add(get_ident())
         while (job := self._queue.get()) is not None:
             try:
                 job.then(self._attempt(job))
@@ -95,6 +106,7 @@ class Readers:
                 log.exception("an answer of the store failed")
             finally:
                 job.token.end()
+        going_on.release()
 
     def _attempt(self, job: _Job) -> Outcome[Any]:
         try:

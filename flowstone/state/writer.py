@@ -8,14 +8,15 @@ So a transaction may be called twice, and must have no effect but through its co
 
 import logging
 import os
+from _queue import SimpleQueue
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from actors.raw import Lock, get_ident, start_thread
 from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
-from flowstone.state.native import Lock, SimpleQueue, start_thread, thread_id
 from flowstone.state.work import Token, Work
 
 __all__ = ["GROUP_LIMIT", "Writer"]
@@ -39,7 +40,7 @@ class _Job:
 
 
 class Writer:
-    """The thread that writes; owns the connection that it is given."""
+    """The thread that writes; from its start to its end nobody else uses the connection that it is given."""
 
     def __init__(self, connection: Connection, *, name: str, work: Work) -> None:
         self._connection = connection
@@ -50,12 +51,14 @@ class Writer:
         self._gate = Lock()
         self._closed = False
         self._thread_id: int | None = None
-        self._thread = start_thread(self._serve, f"{name}-writer")
+        self._going_on = Lock()
+        self._going_on.acquire()
+        start_thread(f"{name}-writer", self._serve)
 
     @property
     def on_thread(self) -> bool:
         """Whether the caller runs on the writer's own thread, which must not wait for itself."""
-        return self._thread_id == thread_id()
+        return self._thread_id == get_ident()
 
     def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
         """Queue a transaction; `then` is called once, on the writer's thread, after the commit or with the error.
@@ -79,16 +82,17 @@ class Writer:
             self._queue.put(_Job(call, then, self._work.begin(what), look))
 
     def close(self) -> None:
-        """Do what is queued, close the connection and end the thread; harmless when repeated."""
+        """Do what is queued and end the thread; harmless when repeated."""
         with self._gate:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
         if not self.on_thread:
-            self._thread.join()
+            with self._going_on:
+                pass
 
     def _serve(self) -> None:
-        self._thread_id = thread_id()
+        self._thread_id = get_ident()
         going_on = True
         while going_on:
             jobs, going_on = self._gather()
@@ -98,7 +102,7 @@ class Writer:
             group = [job for job in jobs if not job.look]
             if group:
                 self._settle(group)
-        self._connection.close()
+        self._going_on.release()
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """What waits, and whether more may come."""

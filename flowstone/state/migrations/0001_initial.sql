@@ -41,6 +41,8 @@ create table tick (
 ) {strict};
 create unique index tick_tick_id on tick (tick_id);
 create index tick_schedule_id on tick (schedule, id desc);
+create index tick_range on tick (schedule, until) where until is not null;
+create index tick_ahead on tick (schedule, scheduled_for) where manual;
 
 create table sensor (
     name text not null primary key,
@@ -52,6 +54,7 @@ create table sensor (
     interval real,
     status text not null,
     reason text,
+    faults {json} not null,
     cursor text,
     state_version integer not null,
     consecutive_failures integer not null,
@@ -59,6 +62,7 @@ create table sensor (
     last_evaluation_at {instant},
     next_poll_at {instant},
     orphaned {bool} not null,
+    removed {bool} not null,
     created_at {instant} not null,
     updated_at {instant} not null
 ) {strict};
@@ -89,6 +93,7 @@ create index evaluation_sensor_id on evaluation (sensor, id desc);
 create table arrival (
     sensor text not null,
     key text not null,
+    eval_id text not null,
     at {instant} not null,
     primary key (sensor, key)
 ) {strict};
@@ -110,7 +115,8 @@ create index outbox_status_next on outbox (status, next_at);
 create index outbox_sensor_id on outbox (sensor, id desc);
 
 create table run (
-    run_id text not null primary key,
+    id {id},
+    run_id text not null,
     run_key text not null,
     generation integer not null,
     status text not null,
@@ -127,8 +133,10 @@ create table run (
     force {bool} not null,
     io_manager text,
     patient {bool} not null,
+    behind {bool} not null,
     attempt integer not null,
     interruptions integer not null,
+    setbacks integer not null,
     error text,
     reason text,
     retry_of text,
@@ -137,10 +145,10 @@ create table run (
     started_at {instant},
     completed_at {instant},
     boot text,
-    fence integer not null,
-    cancel_requested {bool} not null
+    fence integer not null
 ) {strict};
-create index run_queue on run (status, priority desc, ready_at);
+create unique index run_run_id on run (run_id);
+create index run_queue on run (status, priority desc, ready_at, id);
 create index run_source on run (source_kind, source_name, status);
 
 create table run_key (
@@ -156,7 +164,7 @@ create table run_conflict (
     run_key text not null,
     existing_fingerprint text not null,
     requested_fingerprint text not null,
-    source {json} not null,
+    source text not null,
     at {instant} not null
 ) {strict};
 
@@ -167,6 +175,11 @@ create table materialization (
     partition text not null,
     status text not null,
     attempt integer not null,
+    failures integer not null,
+    ready_at {instant},
+    snoozed_since {instant},
+    overtaken_by text,
+    busy text,
     started_at {instant},
     completed_at {instant},
     duration real,
@@ -175,10 +188,11 @@ create table materialization (
     stored {json},
     code_version text,
     data_version text,
-    fence integer not null
+    fence integer
 ) {strict};
 create unique index materialization_run_asset on materialization (run_id, asset);
-create index materialization_asset_partition on materialization (asset, partition, id);
+create index materialization_asset_partition on materialization (asset, partition, status);
+create index materialization_busy on materialization (busy) where busy is not null;
 
 create table asset_event (
     id {id},
@@ -188,6 +202,7 @@ create table asset_event (
     at {instant} not null
 ) {strict};
 create index asset_event_asset_id on asset_event (asset, id);
+create index asset_event_partition_id on asset_event (asset, partition, id);
 
 create table node (
     name text not null primary key,

@@ -1,0 +1,1 @@
+"""Who did what to what: the rows that are only ever added."""

@@ -1,0 +1,87 @@
+"""Statements, rows and queries of peewee's, through one connection."""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from flowstone.errors import StoreUnavailable
+from flowstone.state.connection import Connection
+from flowstone.state.database import Database
+from flowstone.state.models import Audit
+
+AT = datetime(2025, 1, 15, tzinfo=UTC)
+
+
+def test_a_row_gives_its_columns_by_attribute_and_by_name(database: Database) -> None:
+    (row,) = database.read(lambda connection: connection.execute("select 1 as one, 'b' as two"))
+    assert (row.one, row["one"], row.two, row["two"]) == (1, 1, "b", "b")
+    assert repr(row) == "Row(one=1, two='b')"
+
+
+def test_an_unknown_column_is_an_error_that_lists_the_known(database: Database) -> None:
+    (row,) = database.read(lambda connection: connection.execute("select 1 as one, 'b' as two"))
+    with pytest.raises(AttributeError, match="'three'; the row has one, two"):
+        row.three  # noqa: B018 - the access is the test
+
+
+def test_parameters_come_as_a_mapping_as_keywords_or_both(database: Database) -> None:
+    def query(connection: Connection) -> list[int]:
+        rows = connection.execute("select :a as a, :b as b", {"a": 1}, b=2)
+        rows += connection.execute("select :a as a, :b as b", {"a": 3, "b": 4})
+        return [number for row in rows for number in (row.a, row.b)]
+
+    assert database.read(query) == [1, 2, 3, 4]
+
+
+def test_executemany_runs_a_statement_for_each_row(database: Database, numbers: Callable[[], list[int]]) -> None:
+    rows = [{"n": n} for n in range(5)]
+    database.transact(lambda connection: connection.executemany("insert into number values (:n)", rows))
+    assert numbers() == [0, 1, 2, 3, 4]
+
+
+def test_a_query_of_peewee_runs_with_its_values_stored_as_ours(database: Database) -> None:
+    row = {"event_type": "sensor.paused", "actor": "ada", "resource": "s", "details": {"why": 1}, "at": AT}
+    database.transact(lambda connection: connection.run(Audit.insert(**row)))
+    query = Audit.select(Audit.details, Audit.at).where(Audit.actor == "ada", Audit.at >= AT)
+    (found,) = database.read(lambda connection: connection.run(query))
+    assert (found.details, found.at) == ('{"why":1}', "2025-01-15T00:00:00.000000Z")
+
+
+def test_a_wrong_statement_is_no_fault_of_the_store(database: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        database.transact(lambda connection: connection.execute("select * from lost_table"))
+
+
+def test_after_the_database_ended_the_transaction_nothing_commits_by_itself(
+    database: Database, numbers: Callable[[], list[int]]
+) -> None:
+    def transaction(connection: Connection) -> None:
+        connection.execute("insert into number values (1)")
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("insert or rollback into number values (1)")
+        connection.execute("insert into number values (2)")
+
+    with pytest.raises(StoreUnavailable, match="ended the transaction"):
+        database.transact(transaction)
+    assert numbers() == []
+
+
+def test_a_swallowed_end_of_the_transaction_is_no_success(
+    database: Database, numbers: Callable[[], list[int]]
+) -> None:
+    def transaction(connection: Connection) -> None:
+        connection.execute("insert into number values (1)")
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("insert or rollback into number values (1)")
+
+    with pytest.raises(StoreUnavailable):
+        database.transact(transaction)
+    assert numbers() == []
+
+
+def test_a_reader_never_writes(database: Database, numbers: Callable[[], list[int]]) -> None:
+    with pytest.raises(StoreUnavailable, match="can't be written"):
+        database.read(lambda connection: connection.execute("insert into number values (1)"))
+    assert numbers() == []
