@@ -51,12 +51,12 @@ def weather(folder: Path, values: Values, *, read: Callable[[Path], Day] = Day.r
     """The pipeline over a folder of daily files; `read` makes a day of a file."""
     pipeline = fs.Pipeline("weather")
 
-    @pipeline.asset(partitions=fs.Daily(start=EARLIEST), io_manager="files")
+    @pipeline.asset(partitions=fs.Daily(start=EARLIEST))
     def day(context: fs.Context) -> Day:
         """One day, as the station recorded it."""
         return read(folder / f"{context.partition}.csv")
 
-    @pipeline.asset(partitions=fs.Monthly(start=EARLIEST), io_manager="files")
+    @pipeline.asset(partitions=fs.Monthly(start=EARLIEST))
     def month(context: fs.Context) -> Month:
         """What the days of one month come to."""
         first = context.partition
@@ -64,12 +64,12 @@ def weather(folder: Path, values: Values, *, read: Callable[[Path], Day] = Day.r
         days = [day for day in values.partitions("day") if (day.year, day.month) == (first.year, first.month)]
         return Month.of([values.get("day", day) for day in days])
 
-    @pipeline.asset(io_manager="files")
+    @pipeline.asset
     def climate(context: fs.Context) -> dict[date, Month]:
         """All months that there are, oldest first."""
         return {first: values.get("month", first) for first in sorted(values.partitions("month"))}
 
-    @pipeline.asset(io_manager="files")
+    @pipeline.asset
     def report(context: fs.Context, climate: dict[date, Month]) -> dict[str, Any]:
         """The year as it usually is."""
         return {"months": len(climate), "days": sum(m.days for m in climate.values()), "normals": normals(climate)}

@@ -1,0 +1,42 @@
+"""The demo as its users meet it: a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = "from flowstone.cli import main; main()"
+Demo = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Demo:
+    """Runs `flowstone --json demo` with these words, which has to succeed; gives its document."""
+
+    def run(*words: str) -> dict[str, Any]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWSTONE_")}
+        command = [sys.executable, "-c", PROGRAM, "--json", "demo", *words]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=55)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        document: dict[str, Any] = json.loads(ran.stdout)
+        return document
+
+    return run
+
+
+@pytest.fixture
+def own_data(tmp_path: Path) -> Path:
+    """A folder with a user's own days: sixty of them, over three months of 1999."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for number in range(60):
+        day = date(1999, 1, 20) + timedelta(days=number)
+        row = f"{day},{number % 7},{number % 20 + 2.5},{number % 5},3.0,rain"
+        (folder / f"{day}.csv").write_text(f"date,precipitation,temp_max,temp_min,wind,weather\n{row}\n", "utf-8")
+    return folder

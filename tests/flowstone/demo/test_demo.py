@@ -1,0 +1,61 @@
+"""The demo's promises: every file one run and one materialization, whatever is crashed, however often it starts."""
+
+from pathlib import Path
+
+
+def failing(proof):
+    """The claims of a proof that do not hold."""
+    return [claim["text"] for claim in proof["claims"] if not claim["holds"]]
+
+
+def test_every_day_of_four_years_has_one_run_and_one_materialization(demo):
+    proof = demo()
+    assert failing(proof) == []
+    counts = proof["counts"]
+    assert counts["files"] == counts["one_run"] == counts["one_success"] == 1461
+    assert (counts["months"], proof["report"]["days"]) == (48, 1461)
+    assert [row["month"] for row in proof["report"]["normals"]] == list(range(1, 13))
+
+
+def test_what_was_crashed_is_told_from_the_store(demo, own_data):
+    proof = demo("--data", str(own_data))
+    assert [row["what"] for row in proof["restarts"] if row["which"] == "station"] == ["sensor"]
+    assert len([row for row in proof["restarts"] if row["what"] == "run"]) == 1
+    assert all(row["why"] for row in proof["restarts"])
+    assert proof["counts"]["interruptions"] == 1
+
+
+def test_a_folder_of_ones_own_is_used_and_left_alone(demo, own_data):
+    before = sorted(path.name for path in own_data.iterdir())
+    proof = demo("--data", str(own_data))
+    assert failing(proof) == []
+    assert (proof["counts"]["days"], proof["counts"]["months"]) == (60, 3)
+    assert sorted(path.name for path in own_data.iterdir()) == before
+
+
+def test_a_second_start_goes_on_where_the_first_ended(demo, own_data, tmp_path):
+    words = ("--data", str(own_data), "--store", f"sqlite:///{tmp_path / 'demo.db'}")
+    first = demo(*words)
+    again = demo(*words)
+    assert (again["counts"]["days"], again["counts"]["attempts"]) == (60, first["counts"]["attempts"])
+    path = own_data / "1999-06-01.csv"
+    path.write_text((own_data / "1999-02-01.csv").read_text("utf-8"), "utf-8")
+    third = demo(*words)
+    assert failing(again) == failing(third) == []
+    assert (third["counts"]["days"], third["counts"]["months"]) == (61, 4)
+
+
+def test_the_proof_is_read_by_another_process(demo, own_data):
+    process = demo("--data", str(own_data))["process"]
+    assert process["pid"] != process["parent"]
+
+
+def test_the_picture_is_an_svg(demo, own_data, tmp_path):
+    picture = tmp_path / "demo.svg"
+    demo("--data", str(own_data), "--picture", str(picture))
+    assert picture.read_text("utf-8").startswith("<svg")
+
+
+def test_without_a_store_nothing_is_left_behind(demo, own_data, tmp_path):
+    demo("--data", str(own_data))
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["own"]
