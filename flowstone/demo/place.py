@@ -14,11 +14,15 @@ __all__ = ["Place"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The store's URL, the folder that is watched, the folder of the values."""
+    """The store's URL and the folder that is watched."""
 
     store: str
     folder: Path
-    values: Path
+
+    @property
+    def values(self) -> Path:
+        """Where a runtime keeps the values beside such a store."""
+        return Path(f"{place_of(self.store).path}.values")
 
     @classmethod
     def of(cls, store: str | None, folder: Path | None, resources: ExitStack) -> Self:
@@ -34,6 +38,6 @@ class Place:
         if path is None:
             expected = "a store that another process can read, such as sqlite:///demo.db"
             raise ValidationError(f"expected {expected}, got: {store}")
-        place = cls(store, folder or Path(f"{path}.arriving"), Path(f"{path}.values"))
+        place = cls(store, folder or Path(f"{path}.arriving"))
         place.folder.mkdir(parents=True, exist_ok=True)
         return place

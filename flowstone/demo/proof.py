@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from flowstone.demo.pipeline import PATTERN
+from flowstone.demo.place import Place
+from flowstone.io import StoredValue
+from flowstone.io.base import IOContext
 from flowstone.io.files import FilesIO
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
@@ -50,14 +53,14 @@ AUDIT = "select * from audit where event_type in ('actor.restarted', 'run.interr
 REPORT = "select stored from materialization where asset = 'report' and status = 'success' order by id desc limit 1"
 
 
-def prove(store: str, folder: Path) -> dict[str, Any]:
+def prove(place: Place) -> dict[str, Any]:
     """The proof: `claims` with what each says and whether it `holds`, `restarts`, `counts`, the newest `report`."""
-    files = len(list(folder.glob(PATTERN)))
-    with Database.open(store, exclusive=False) as database:
+    files = len(list(place.folder.glob(PATTERN)))
+    with Database.open(place.store, exclusive=False) as database:
         counts = {"files": files, **database.read(_counts)}
         restarts = database.read(_restarts)
         stored = database.read(lambda connection: connection.execute(REPORT))
-    report = _value(stored[0].stored) if stored else None
+    report = _value(place, json_value(stored[0].stored)) if stored else None
     claims = [{"text": text, "holds": holds} for text, holds in _claims(counts, report)]
     return {
         "holds": all(claim["holds"] for claim in claims),
@@ -67,6 +70,11 @@ def prove(store: str, folder: Path) -> dict[str, Any]:
         "report": report,
         "process": {"pid": os.getpid(), "parent": os.getppid()},
     }
+
+
+def _value(place: Place, stored: dict[str, Any]) -> dict[str, Any]:
+    value: dict[str, Any] = FilesIO(place.values).load(IOContext(asset="report"), StoredValue(**stored))
+    return value
 
 
 def _counts(connection: Connection) -> dict[str, int]:
@@ -117,7 +125,7 @@ def _restarts(connection: Connection) -> list[dict[str, str]]:
 def main(arguments: Sequence[str]) -> None:
     """Prints the proof for a store's URL and the folder that was watched."""
     store, folder = arguments
-    print(json.dumps(prove(store, Path(folder))))
+    print(json.dumps(prove(Place(store, Path(folder)))))
 
 
 if __name__ == "__main__":

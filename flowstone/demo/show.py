@@ -18,7 +18,6 @@ from flowstone.demo.place import Place
 from flowstone.demo.progress import Watch
 from flowstone.demo.weather import Day, Station
 from flowstone.errors import ExecutionError, ValidationError
-from flowstone.io.files import FilesIO
 from flowstone.runtime import Runtime
 from flowstone.state.database import Database
 
@@ -60,7 +59,7 @@ def perform(store: str | None, folder: Path | None, *, live: bool = True) -> dic
         accident = Accident(due[2 * len(due) // 3] if due else None)
         stored = Stored()
         pipeline = weather(place.folder, stored, read=accident.read)
-        stored.runtime = Runtime(pipeline, store=place.store, io_managers={"files": FilesIO(place.values)})
+        stored.runtime = Runtime(pipeline, store=place.store)
         with stored.runtime, _watch(place, coming, live=live) as watch:
             play(stored.runtime, station, coming, accident, watch.say)
         return prove(place)
