@@ -1,0 +1,1 @@
+"""Schedules: instants that start runs, each of them accounted for exactly once."""

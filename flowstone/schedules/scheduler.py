@@ -1,0 +1,308 @@
+"""The scheduler: one actor with one heap of next instants for all schedules.
+
+It wakes when the next instant is ready, decides (`due`), and commits ticks and their runs, all that are due at one
+wake-up in batches; a user's partition rule runs on the executor first, and its tick is committed when it answers.
+Between a decision and its commit a schedule is *busy*: nothing else is decided about it. What is written compares the
+state that was decided about, so that an edit, a pause or another process that came in between wins, and the scheduler
+reads again.
+
+The heap holds wall-clock instants and each wake-up asks the wall clock; no timer is longer than a minute, so a wall
+clock that jumps is noticed within one.
+
+Options: `batch` (schedules a transaction, 100), `longest_timer` (seconds, 60), `store_retry` (seconds, 0.1 to 10,
+doubled at each try). It registers as `scheduler` in the directory and listens on topic `store`.
+"""
+
+import heapq
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from actors import Actor, ActorDeadError
+from flowstone.errors import FlowstoneError
+from flowstone.outcome import Outcome
+from flowstone.runs.services import Services
+from flowstone.schedules import store
+from flowstone.schedules.due import Decision, decide, wake_at
+from flowstone.schedules.preparation import RULE_TIMEOUT, Prepared, evaluate, is_inline, prepare
+from flowstone.schedules.rows import ScheduleRow
+from flowstone.schedules.rules import Rules
+from flowstone.schedules.ticks import Commit, Writing
+from flowstone.state.connection import Connection
+
+__all__ = ["Scheduler", "changed"]
+
+BATCH = 100
+LONGEST_TIMER = 60.0
+RETRY_FIRST, RETRY_LONGEST = 0.1, 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The timer: something may be ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """These schedules were created, changed or deleted; None: another process may have changed any."""
+
+    names: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The rows of these schedules, or of all, as they are now; no rows when nothing has changed."""
+
+    names: frozenset[str] | None
+    outcome: Outcome[tuple[tuple[Any, ...], tuple[ScheduleRow, ...] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A user's partition rule was called for the last account of a decision."""
+
+    schedule: ScheduleRow
+    decision: Decision
+    outcome: Outcome[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """Try these commits again."""
+
+    commits: tuple[Commit, ...]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What became of these commits: the schedules as they stand, None for those that had moved on."""
+
+    asked: _Write
+    outcome: Outcome[tuple[Writing, list[ScheduleRow | None]]]
+
+
+def changed(services: Services, *names: str) -> None:
+    """Tell the scheduler, if one runs, that these schedules were created, changed or deleted."""
+    ref = services.directory.get("scheduler")
+    if ref is not None:
+        try:
+            ref.tell(_Changed(frozenset(names)))
+        except ActorDeadError:
+            log.debug("the scheduler is being restarted, and reads %s anyway", names)
+
+
+class Scheduler(Actor):
+    """One for each runtime."""
+
+    def init(self, services: Services, rules: Rules) -> None:
+        """Read all schedules."""
+        self.services = services
+        self.rules = rules
+        self.rows: dict[str, ScheduleRow] = {}
+        self.busy: set[str] = set()
+        self.heap: list[tuple[datetime, str]] = []
+        self.ready_at: dict[str, datetime] = {}
+        self.mark: tuple[Any, ...] = ()
+        self.failures = 0
+        self.timer: Any = None
+        self.subscription = services.pubsub.subscribe("store", lambda _: self._post(_Changed(None)))
+        services.directory["scheduler"] = self.ref
+        self._read(None)
+
+    def terminate(self, reason: object) -> None:
+        """Listen no more."""
+        self.subscription.cancel()
+
+    def receive(self, message: Any) -> None:
+        """Serve one message of this module."""
+        if isinstance(message, _Look):
+            self._look()
+        elif isinstance(message, _Changed):
+            self._read(message.names)
+        elif isinstance(message, _Read):
+            self._take(message)
+        elif isinstance(message, _Answered):
+            self._answered(message)
+        elif isinstance(message, _Write):
+            self._write(message)
+        elif isinstance(message, _Written):
+            self._written(message)
+
+    def _read(self, names: frozenset[str] | None) -> None:
+        known = self.mark
+
+        def query(connection: Connection) -> tuple[tuple[Any, ...], tuple[ScheduleRow, ...] | None]:
+            if names is not None:
+                found = (store.find(connection, name) for name in names)
+                return known, tuple(row for row in found if row is not None)
+            mark = store.mark(connection)
+            return mark, None if mark == known else store.every(connection)
+
+        try:
+            self.services.database.read_later(query, lambda outcome: self._post(_Read(names, outcome)))
+        except FlowstoneError as error:
+            self._post(_Read(names, Outcome(error=error)))
+
+    def _take(self, read: _Read) -> None:
+        """Replace what is known by what was read, except where a commit of our own is newer than the reading."""
+        if read.outcome.error is not None:
+            self.failures += 1
+            log.warning("schedules can't be read: %s", read.outcome.error)
+            self.send_after(_backoff(self.failures), _Changed(read.names))
+            return
+        self.failures = 0
+        self.mark, rows = read.outcome.unwrap()
+        if rows is None:
+            return
+        found = {row.name: row for row in rows}
+        for name in read.names or self.rows.keys() - found.keys():
+            if name not in found:
+                self.rows.pop(name, None)
+                self.ready_at.pop(name, None)
+        for name, row in found.items():
+            self.rows[name] = _newer(self.rows.get(name), row)
+            self._arm(name)
+        self._wind()
+
+    def _arm(self, name: str) -> None:
+        """Put a schedule's next instant on the heap; what was there for it counts no more."""
+        row = self.rows[name]
+        self.ready_at.pop(name, None)
+        if name in self.busy or row.orphaned:
+            return
+        try:
+            at = wake_at(row)
+        except FlowstoneError as error:
+            # As when an edit by SQL, or newer zone data, took the zone away: the other schedules go on.
+            log.error("schedule %s has no next instant: %s", name, error)
+            return
+        self.ready_at[name] = at
+        heapq.heappush(self.heap, (at, name))
+
+    def _wind(self) -> None:
+        """Arm the one timer for the earliest instant on the heap."""
+        while self.heap and self.ready_at.get(self.heap[0][1]) != self.heap[0][0]:
+            heapq.heappop(self.heap)
+        if self.timer is not None:
+            self.cancel(self.timer)
+            self.timer = None
+        if self.heap:
+            delay = (self.heap[0][0] - self.services.clock.now()).total_seconds()
+            self.timer = self.send_after(min(max(delay, 0.0), LONGEST_TIMER), _Look())
+
+    def _look(self) -> None:
+        """Decide about every schedule that is ready, and start on what was decided."""
+        now = self.services.clock.now()
+        commits = []
+        while self.heap and self.heap[0][0] <= now:
+            at, name = heapq.heappop(self.heap)
+            if self.ready_at.get(name) == at:
+                commits += self._decide(self.rows[name], now)
+        self._commit(commits)
+        self._wind()
+
+    def _decide(self, row: ScheduleRow, now: datetime) -> list[Commit]:
+        """The commit of a schedule that is ready; none yet when a user's rule is to be called first."""
+        del self.ready_at[row.name]
+        self.busy.add(row.name)
+        decision = decide(row, now)
+        if not is_inline(row, self.rules):
+            decision = decision.up_to_first_run()
+            if decision.accounts[-1].fires:
+                self._call_rule(row, decision)
+                return []
+        catalog, rules = self.services.catalog, self.rules
+        prepared = tuple(
+            prepare(catalog, row, each, lambda moment=each.first: evaluate(catalog, row, rules, moment))
+            for each in decision.accounts
+        )
+        return [Commit(row, prepared, decision.accounted_until)]
+
+    def _call_rule(self, row: ScheduleRow, decision: Decision) -> None:
+        def post(outcome: Outcome[Any]) -> None:
+            self._post(_Answered(row, decision, outcome))
+
+        moment = decision.accounts[-1].first
+        try:
+            self.services.polls.submit(
+                evaluate,
+                self.services.catalog,
+                row,
+                self.rules,
+                moment,
+                timeout=RULE_TIMEOUT,
+                name=f"partition rule of {row.name}",
+                then=post,
+            )
+        except FlowstoneError as error:
+            post(Outcome(error=error))
+
+    def _answered(self, answer: _Answered) -> None:
+        *before, last = answer.decision.accounts
+        prepared = prepare(self.services.catalog, answer.schedule, last, answer.outcome.unwrap)
+        commit = Commit(answer.schedule, (*map(Prepared, before), prepared), answer.decision.accounted_until)
+        self._commit([commit])
+
+    def _commit(self, commits: Sequence[Commit]) -> None:
+        for first in range(0, len(commits), BATCH):
+            self._write(_Write(tuple(commits[first:first + BATCH]), 1))
+
+    def _write(self, asked: _Write) -> None:
+        services = self.services
+
+        def transaction(connection: Connection) -> tuple[Writing, list[ScheduleRow | None]]:
+            writing = Writing(connection, services, services.clock.now())
+            return writing, [writing.commit(commit) for commit in asked.commits]
+
+        try:
+            services.database.write(transaction, lambda outcome: self._post(_Written(asked, outcome)))
+        except FlowstoneError as error:
+            self._post(_Written(asked, Outcome(error=error)))
+
+    def _written(self, written: _Written) -> None:
+        if written.outcome.error is not None:
+            self._retry(written.asked, written.outcome.error)
+            return
+        writing, rows = written.outcome.unwrap()
+        writing.done()
+        stale = set()
+        for commit, row in zip(written.asked.commits, rows, strict=True):
+            name = commit.schedule.name
+            self.busy.discard(name)
+            if row is None:
+                stale.add(name)
+            elif name in self.rows:
+                self.rows[name] = _newer(self.rows[name], row)
+                self._arm(name)
+        if stale:
+            self._read(frozenset(stale))
+        self._wind()
+
+    def _retry(self, asked: _Write, error: BaseException) -> None:
+        """Keep the work: the same ticks under the same keys, each schedule alone, so that none waits for another's."""
+        log.warning("ticks of %d schedules wait for the store: %s", len(asked.commits), error)
+        for commit in asked.commits:
+            self.send_after(_backoff(asked.attempt), _Write((commit,), asked.attempt + 1))
+
+    def _post(self, message: object) -> None:
+        """Tell this actor from another thread; what comes after its end is read again by its successor."""
+        try:
+            self.ref.tell(message)
+        except ActorDeadError:
+            log.debug("%s came after the scheduler's end", type(message).__name__)
+
+
+def _newer(known: ScheduleRow | None, read: ScheduleRow) -> ScheduleRow:
+    """The later state of a schedule: a reading may have begun before a commit that was heard of first."""
+    if known is None or known.created_at != read.created_at:
+        return read
+    return max(known, read, key=lambda row: (row.version, row.accounted_until))
+
+
+def _backoff(attempt: int) -> float:
+    return min(RETRY_LONGEST, RETRY_FIRST * 2.0 ** min(attempt - 1, 10))

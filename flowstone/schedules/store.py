@@ -1,0 +1,175 @@
+"""The rows of schedules: reading, creating, changing, deleting, and what the code defines at start.
+
+Every function works inside a transaction of its caller. A change that ends an old timing, or a pause, first gives
+everything that is still due its rows, in the same transaction: no instant is without an account in between.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from flowstone.errors import ScheduleNotFound, ValidationError
+from flowstone.schedules.due import settle
+from flowstone.schedules.policies import Misfire, Overlap
+from flowstone.schedules.rows import ScheduleRow
+from flowstone.schedules.schedule import TIMING, Schedule
+from flowstone.schedules.ticks import write_accounts
+from flowstone.state.connection import Connection
+from flowstone.state.fields import Json
+
+__all__ = ["change", "create", "delete", "every", "find", "get", "locked", "mark", "register"]
+
+_INSERT = """
+    insert into schedule (
+        name, target, cron, every, timezone, gap, fold, partition_rule, misfire, overlap, jitter, enabled, metadata,
+        version, definition, origin, orphaned, created_at, updated_at, accounted_until
+    ) values (
+        :name, :target, :cron, :every, :timezone, :gap, :fold, :partition_rule, :misfire, :overlap, :jitter, :enabled,
+        :metadata, :version, :definition, :origin, :orphaned, :created_at, :updated_at, :accounted_until
+    ) on conflict (name) do nothing returning name
+"""
+_UPDATE = """
+    update schedule set
+        target = :target, cron = :cron, every = :every, timezone = :timezone, gap = :gap, fold = :fold,
+        partition_rule = :partition_rule, misfire = :misfire, overlap = :overlap, jitter = :jitter,
+        enabled = :enabled, metadata = :metadata, version = :version, definition = :definition, origin = :origin,
+        orphaned = :orphaned, updated_at = :updated_at, accounted_until = :accounted_until
+    where name = :name
+"""
+
+
+def find(connection: Connection, name: str) -> ScheduleRow | None:
+    """The schedule of this name, or None."""
+    rows = connection.execute("select * from schedule where name = :name", name=name)
+    return ScheduleRow.read(rows[0]) if rows else None
+
+
+def get(connection: Connection, name: str) -> ScheduleRow:
+    """The schedule of this name.
+
+    Raises:
+        ScheduleNotFound: there is none; suggests the nearest name.
+    """
+    row = find(connection, name)
+    if row is None:
+        known = [each["name"] for each in connection.execute("select name from schedule")]
+        raise ScheduleNotFound.named(name, known)
+    return row
+
+
+def locked(connection: Connection, name: str) -> ScheduleRow:
+    """The schedule of this name, which no other transaction changes until this one ends.
+
+    Raises:
+        ScheduleNotFound: there is none.
+    """
+    # An update of nothing locks the row wherever transactions run at once, and needs no dialect.
+    rows = connection.execute("update schedule set version = version where name = :name returning *", name=name)
+    return ScheduleRow.read(rows[0]) if rows else get(connection, name)
+
+
+def every(connection: Connection) -> tuple[ScheduleRow, ...]:
+    """All schedules by name, orphaned ones included."""
+    return tuple(ScheduleRow.read(row) for row in connection.execute("select * from schedule order by name"))
+
+
+def mark(connection: Connection) -> tuple[Any, ...]:
+    """A value that differs when any schedule was created, changed or deleted; accounts don't matter to it."""
+    sql = "select count(*) as n, coalesce(sum(version), 0) as versions, max(updated_at) as newest from schedule"
+    row = connection.execute(sql)[0]
+    return (row.n, row.versions, row.newest)
+
+
+def create(connection: Connection, schedule: Schedule, now: datetime, *, code: bool = False) -> ScheduleRow:
+    """Write a new schedule, whose first instant is strictly after `now`; `code` when a pipeline defines it.
+
+    Raises:
+        ValidationError: the name is taken.
+    """
+    row = ScheduleRow.new(schedule, now, code=code)
+    if not connection.execute(_INSERT, _columns(row)):
+        message = f"expected a new schedule name, got: {schedule.name!r}, which exists; update or delete that one"
+        raise ValidationError(message, name=schedule.name)
+    return row
+
+
+def change(
+    connection: Connection,
+    row: ScheduleRow,
+    changes: Mapping[str, Any],
+    now: datetime,
+    *,
+    code: Mapping[str, Any] | None = None,
+    to_now: bool = False,
+) -> ScheduleRow:
+    """Write what differs, and the next version; nothing when nothing differs.
+
+    `changes` are items of `Schedule.definition`; `code` is what the code says now, when the code is what changes it.
+    A new timing, and enabling what was disabled, bring the account to `now`, and so does `to_now`.
+    """
+    before, after = row.definition(), {**row.definition(), **changes}
+    returned = code is not None and (row.orphaned or row.code != code)
+    if before == after and not returned and not to_now:
+        return row
+    restarts = to_now or after["enabled"] > row.enabled or any(after[key] != before[key] for key in TIMING)
+    if restarts:
+        write_accounts(connection, row, settle(row, now), now)
+    changed = dataclasses.replace(
+        row,
+        **{**after, "misfire": Misfire.from_json(after["misfire"]), "overlap": Overlap(after["overlap"])},
+        version=row.version + 1,
+        code=row.code if code is None else code,
+        orphaned=row.orphaned and code is None,
+        updated_at=now,
+        accounted_until=now if restarts else row.accounted_until,
+    )
+    connection.execute(_UPDATE, _columns(changed))
+    return changed
+
+
+def delete(connection: Connection, name: str) -> None:
+    """Delete a schedule; its history stays.
+
+    Raises:
+        ScheduleNotFound: there is none.
+    """
+    get(connection, name)
+    connection.execute("delete from schedule where name = :name", name=name)
+
+
+def register(connection: Connection, schedules: Sequence[Schedule], now: datetime) -> None:
+    """Bring the store to what the code defines.
+
+    New ones are created. Of known ones, what the code says otherwise than when it was last read is changed; what was
+    changed at run time stays. Those that left the code are orphaned, and go on where they were when they return.
+    """
+    known = {row.name: row for row in every(connection)}
+    for schedule in schedules:
+        row = known.pop(schedule.name, None)
+        if row is None:
+            create(connection, schedule, now, code=True)
+        else:
+            code = schedule.definition()
+            said = row.definition() if row.code is None else row.code
+            edits = {key: value for key, value in code.items() if key not in said or said[key] != value}
+            change(connection, row, edits, now, code=code)
+    left = [row for row in known.values() if row.code is not None and not row.orphaned]
+    sql = "update schedule set orphaned = :yes, version = version + 1, updated_at = :now where name = :name"
+    connection.executemany(sql, [{"yes": True, "now": now, "name": row.name} for row in left])
+
+
+def _columns(row: ScheduleRow) -> dict[str, object]:
+    return {
+        **row.definition(),
+        "misfire": Json(row.misfire.as_json()),
+        "metadata": Json(dict(row.metadata)),
+        "name": row.name,
+        "version": row.version,
+        "definition": Json(row.code),
+        "origin": row.origin,
+        "orphaned": row.orphaned,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "accounted_until": row.accounted_until,
+    }
