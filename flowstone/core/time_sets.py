@@ -122,6 +122,18 @@ class TimeSet(ABC, Generic[K]):
                 raise PartitionError(f"{self!r} does not hold {end.isoformat()}, an end of {shown(text)}")
         return self._walk(first, last)
 
+    def days(self, key: K) -> tuple[date, date]:
+        """The first and the last local day that a partition touches."""
+        if isinstance(key, datetime):
+            day = key.astimezone(zone(self.timezone)).date()
+            return day, day
+        return key, self._next(key) - timedelta(days=1)
+
+    def touching(self, first: date, last: date) -> list[K]:
+        """The partitions of the set that touch the local days from `first` to `last`, in order."""
+        begin, end = self._floor(self._bound(first, is_end=False)), self._bound(last, is_end=True)
+        return [key for key in self._walk(begin, end) if self._within(key)]
+
     @abstractmethod
     def _floor(self, bound: K) -> K:
         """The last key at or before a bound. Raises OverflowError past the calendar's ends."""

@@ -6,16 +6,7 @@ The database that the models are bound to only tells peewee which SQL to write; 
 
 from typing import Any
 
-from peewee import (
-    AutoField,
-    BooleanField,
-    CompositeKey,
-    DoubleField,
-    IntegerField,
-    Model,
-    SqliteDatabase,
-    TextField,
-)
+from peewee import AutoField, BooleanField, CompositeKey, DoubleField, IntegerField, Model, SqliteDatabase, TextField
 
 from flowstone.state import fields
 

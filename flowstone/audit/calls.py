@@ -1,0 +1,45 @@
+"""Calls about the audit: who did what to what. From any thread."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flowstone.audit.store import AuditRow, page
+from flowstone.state.database import Database
+from flowstone.state.page import Page
+
+__all__ = ["AuditLog"]
+
+
+class AuditLog:
+    """The group of calls `runtime.audit`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(
+        self,
+        *,
+        event_type: str | None = None,
+        actor: str | None = None,
+        resource: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[AuditRow]:
+        """Rows newest first, a page at a time.
+
+        Raises:
+            ValidationError: a cursor that no page gave, or a limit below 1.
+        """
+        return self._database.read(
+            lambda connection: page(
+                connection,
+                event_type=event_type,
+                actor=actor,
+                resource=resource,
+                since=since,
+                limit=limit,
+                cursor=cursor,
+            )
+        )

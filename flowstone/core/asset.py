@@ -1,0 +1,238 @@
+"""Assets as values: a named function, what it depends on, and the policies of its runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowstone.core.keywords import check_keywords
+from flowstone.core.location import caller
+from flowstone.core.names import check_name
+from flowstone.core.partition_sets import PartitionSet
+from flowstone.core.run import check_text_mapping
+from flowstone.durations import seconds
+from flowstone.errors import FlowstoneError, ValidationError, shown
+
+__all__ = ["Asset", "Retry", "RetryPolicy", "Skip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often, how late and after which exceptions an attempt is repeated (semantics 7).
+
+    An attempt waits `min(cap, base * factor ** (attempt - 1))` seconds; `max_attempts` counts the first one too.
+    Errors that say they are `retryable` are repeated always, other exceptions when `on` names their type.
+
+    >>> RetryPolicy().delay(2)
+    30.0
+    """
+
+    max_attempts: int = 3
+    base: float = 10.0
+    factor: float = 3.0
+    cap: float = 300.0
+    on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+            raise ValidationError(f"expected max_attempts to be an int of at least 1, got: {shown(self.max_attempts)}")
+        object.__setattr__(self, "base", seconds(self.base, "base"))
+        object.__setattr__(self, "cap", seconds(self.cap, "cap"))
+        if not isinstance(self.factor, (int, float)) or isinstance(self.factor, bool) or not self.factor >= 1:
+            raise ValidationError(f"expected factor to be a number of at least 1, got: {shown(self.factor)}")
+        types = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not all(isinstance(t, type) and issubclass(t, BaseException) for t in types):
+            raise ValidationError(f"expected on to be exception types, got: {shown(self.on)}")
+        object.__setattr__(self, "on", types)
+
+    def delay(self, attempt: int) -> float:
+        """The seconds to wait after this attempt (counted from 1) failed."""
+        # factor ** n overflows a float long before n is unreasonable; past 64 doublings the cap has won anyway.
+        return float(min(self.cap, self.base * self.factor ** min(attempt - 1, 64)))
+
+    def repeats(self, error: BaseException, attempt: int) -> bool:
+        """Whether another attempt follows this one, which ended with `error`."""
+        if attempt >= self.max_attempts:
+            return False
+        return isinstance(error, self.on) or (isinstance(error, FlowstoneError) and error.retryable)
+
+
+RETRYABLE_ONLY = RetryPolicy(on=())
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """An asset's answer: there is nothing to make for this partition, for this reason."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """An asset's answer: this attempt failed, try again after so many seconds (default: the asset's policy)."""
+
+    after: float | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.after is not None:
+            object.__setattr__(self, "after", seconds(self.after, "after"))
+
+
+_OPTIONS = (
+    "name",
+    "depends_on",
+    "partitions",
+    "retry",
+    "timeout",
+    "io_manager",
+    "tags",
+    "description",
+    "metadata",
+    "code_version",
+    "priority",
+)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Asset:
+    """A data asset: `fn(context, **dependencies)` or `fn(context, deps)` makes its value for one partition.
+
+    Parameters after the first are its dependencies; with `depends_on=` given, those are, and `fn` takes them as
+    parameters of their names or in one mapping. Parameters with a default keep it.
+
+    Raises:
+        ValidationError: for an unknown keyword, a bad name or option, or a function that takes no context.
+
+    >>> Asset(lambda context, raw: raw, name="clean").depends_on
+    ('raw',)
+    """
+
+    fn: Callable[..., Any] = field(repr=False)
+    name: str
+    depends_on: tuple[str, ...] = ()
+    partitions: PartitionSet | None = None
+    retry: RetryPolicy = RETRYABLE_ONLY
+    timeout: float | None = None
+    io_manager: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    code_version: str | None = None
+    priority: int = 0
+    location: str = field(default="", compare=False)
+    passes: str = "names"
+
+    def __init__(self, fn: Callable[..., Any], **options: Any) -> None:
+        check_keywords("asset", options, _OPTIONS)
+        if not callable(fn):
+            raise ValidationError(f"expected an asset to be a function, got: {shown(fn)}")
+        name = check_name("asset", options.get("name", getattr(fn, "__name__", None)))
+        depends_on, passes = _dependencies(name, fn, options.get("depends_on"))
+        values = {
+            "fn": fn,
+            "name": name,
+            "depends_on": depends_on,
+            "passes": passes,
+            "partitions": _partitions(name, options.get("partitions")),
+            "retry": _retry(name, options.get("retry")),
+            "timeout": _timeout(options.get("timeout")),
+            "io_manager": _text(name, "io_manager", options.get("io_manager")),
+            "tags": _tags(name, options.get("tags")),
+            "description": _text(name, "description", options.get("description")) or inspect.getdoc(fn) or "",
+            "metadata": dict(options.get("metadata") or {}),
+            "code_version": _text(name, "code_version", options.get("code_version")),
+            "priority": _priority(name, options.get("priority", 0)),
+            "location": caller(),
+        }
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as plain tests of it do."""
+        return self.fn(*args, **kwargs)
+
+    def call(self, context: Any, dependencies: Mapping[str, Any]) -> Any:
+        """Call the function with its dependencies in the way that it takes them."""
+        if self.passes == "mapping":
+            return self.fn(context, dict(dependencies))
+        if self.passes == "nothing":
+            return self.fn(context)
+        return self.fn(context, **dependencies)
+
+
+def _dependencies(name: str, fn: Callable[..., Any], given: Any) -> tuple[tuple[str, ...], str]:
+    """The dependencies and how `fn` takes them: by `names`, in one `mapping`, or `nothing` of them."""
+    parameters = _parameters(name, fn)
+    keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    taken = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if not taken or taken[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        raise ValidationError(f"expected asset {name!r} to take `context` as its first parameter")
+    names = tuple(p.name for p in taken[1:])
+    if given is None:
+        return names, "names"
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValidationError(f"expected depends_on of asset {name!r} to be a list of asset names, got: {shown(given)}")
+    listed = tuple(dict.fromkeys(getattr(item, "name", item) for item in given))
+    for item in listed:
+        check_name("asset", item)
+    return listed, _passing(name, names, listed, keywords)
+
+
+def _passing(name: str, names: tuple[str, ...], listed: tuple[str, ...], keywords: bool) -> str:
+    if set(names) == set(listed) or (keywords and set(names) <= set(listed)):
+        return "names"
+    if len(names) == 1:
+        return "mapping"
+    if not names:
+        return "nothing"
+    expected = ", ".join(("context", *listed))
+    raise ValidationError(f"expected asset {name!r} to take ({expected}) or (context, deps), got: {', '.join(names)}")
+
+
+def _parameters(name: str, fn: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"expected asset {name!r} to be a function with a readable signature") from error
+    return [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+
+
+def _partitions(name: str, given: Any) -> PartitionSet | None:
+    if given is not None and not isinstance(given, PartitionSet):
+        expected = "a partition set such as Daily(start=...) or Static([...])"
+        raise ValidationError(f"expected partitions of asset {name!r} to be {expected}, got: {shown(given)}")
+    return given
+
+
+def _retry(name: str, given: Any) -> RetryPolicy:
+    if given is None:
+        return RETRYABLE_ONLY
+    if not isinstance(given, RetryPolicy):
+        raise ValidationError(f"expected retry of asset {name!r} to be a RetryPolicy, got: {shown(given)}")
+    return given
+
+
+def _timeout(given: Any) -> float | None:
+    return None if given is None else seconds(given, "timeout", minimum=0.001)
+
+
+def _text(name: str, option: str, given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise ValidationError(f"expected {option} of asset {name!r} to be text, got: {shown(given)}")
+    return given
+
+
+def _tags(name: str, given: Any) -> Mapping[str, str]:
+    if given is None:
+        return {}
+    check_text_mapping(f"tags of asset {name!r}", given)
+    return dict(given)
+
+
+def _priority(name: str, given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise ValidationError(f"expected priority of asset {name!r} to be an int, got: {shown(given)}")
+    return given

@@ -1,0 +1,113 @@
+"""All assets of a runtime, as one graph: selections, partitions, and what is wrong with the whole. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from flowstone.core.asset import Asset
+from flowstone.core.graph import Graph
+from flowstone.core.mapping import check_mapping, upstream_partitions
+from flowstone.core.partition_sets import PartitionSet
+from flowstone.core.partitions import Partition, encode_partition
+from flowstone.core.selection import select
+from flowstone.errors import AssetNotFound, CycleError, FlowstoneError, PartitionError, ValidationError, did_you_mean
+from flowstone.zones import zone
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """The assets of one or more pipelines, resolved against each other.
+
+    Raises:
+        ValidationError: two assets have the same name.
+    """
+
+    def __init__(self, assets: Iterable[Asset]) -> None:
+        self.assets: dict[str, Asset] = {}
+        for asset in assets:
+            if asset.name in self.assets:
+                first, second = self.assets[asset.name].location, asset.location
+                raise ValidationError(f"asset {asset.name!r} is defined twice: at {first} and at {second}")
+            self.assets[asset.name] = asset
+        self.graph = Graph({name: asset.depends_on for name, asset in self.assets.items()})
+
+    def problems(self) -> Iterator[FlowstoneError]:
+        """What is wrong between the assets: unknown dependencies, circles, partitions that do not fit."""
+        for asset in self.assets.values():
+            for name in asset.depends_on:
+                if name not in self.assets:
+                    yield AssetNotFound(
+                        f"{asset.location}: asset {asset.name!r} depends on {name!r}, which is not defined"
+                        f"{did_you_mean(name, self.assets)}",
+                        asset=asset.name,
+                        name=name,
+                    )
+                else:
+                    yield from self._mapping_problem(asset, self.assets[name])
+        for path in self.graph.cycles():
+            cycle = CycleError.along(path)
+            yield CycleError(f"{self.assets[path[0]].location}: {cycle}", path=path)
+
+    def select(self, text: str) -> tuple[str, ...]:
+        """The assets that a selection names, in the order of the graph.
+
+        Raises:
+            AssetNotFound: it names an unknown one.
+            ValidationError: it is no selection.
+        """
+        return select(self.graph, {name: asset.tags for name, asset in self.assets.items()}, text)
+
+    def partition_set(self, text: str) -> PartitionSet | None:
+        """The partition set of a selection: that of its last asset that has one."""
+        sets = [self.assets[name].partitions for name in self.select(text)]
+        return next((partitions for partitions in reversed(sets) if partitions is not None), None)
+
+    def read_partition(self, text: str, value: object) -> Partition:
+        """The partition that a value means for a selection: read by its set, held by the sets of all its assets.
+
+        Raises:
+            AssetNotFound: the selection names an unknown asset.
+            PartitionError: the value is no legal partition, or a set does not hold it.
+        """
+        read: Partition = value  # type: ignore[assignment]  # checked below: encode_partition refuses what is illegal
+        for name in reversed(self.select(text)):
+            partitions = self.assets[name].partitions
+            if partitions is not None:
+                read = self._read(name, partitions, read)
+        encode_partition(read)
+        return read
+
+    def default_partition(self, text: str, instant: datetime, timezone: str) -> Partition:
+        """The partition of an instant: by the selection's set where it has one, else the date in that zone.
+
+        Raises:
+            PartitionError: the set does not hold the instant.
+        """
+        partitions = self.partition_set(text)
+        if partitions is not None:
+            return partitions.key_of(instant)
+        return instant.astimezone(zone(timezone)).date()
+
+    def upstream_partitions(self, asset: str, dependency: str, partition: Partition) -> Partition | list[Partition]:
+        """Which partition, or list of partitions, of a dependency an asset's partition is made from.
+
+        Raises:
+            PartitionError: their sets have nothing to do with each other.
+        """
+        return upstream_partitions(self.assets[dependency].partitions, self.assets[asset].partitions, partition)
+
+    @staticmethod
+    def _read(name: str, partitions: PartitionSet, value: object) -> Partition:
+        try:
+            return partitions.read(value)
+        except PartitionError as error:
+            raise PartitionError(f"asset {name!r}: {error}", asset=name, **error.context) from error
+
+    @staticmethod
+    def _mapping_problem(asset: Asset, dependency: Asset) -> Iterator[FlowstoneError]:
+        try:
+            check_mapping(dependency.partitions, asset.partitions)
+        except PartitionError as error:
+            yield PartitionError(f"{asset.location}: asset {asset.name!r} from {dependency.name!r}: {error}")

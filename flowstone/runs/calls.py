@@ -1,0 +1,255 @@
+"""Calls about runs: ask for one, wait for it, list and cancel them. From any thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors import AskTimeout
+from flowstone.core.partitions import Partition, encode_partition
+from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
+from flowstone.core.run_key import hand_key
+from flowstone.durations import seconds
+from flowstone.errors import ExecutionError, FlowstoneError, RunKeyConflict, RunNotFound, TimeoutExceeded, ValueNotFound, shown
+from flowstone.runs import decisions, store
+from flowstone.runs.execution import load_stored
+from flowstone.runs.records import Conflict, Materialization, Record, Run
+from flowstone.runs.requests import resolve
+from flowstone.runs.services import Services
+from flowstone.runs.waiters import RunLeft
+from flowstone.state.page import Page
+
+__all__ = ["Handle", "Materializations", "Runs", "ask", "value_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A run that was asked for."""
+
+    run_id: str
+    _services: Services
+
+    @property
+    def status(self) -> RunStatus:
+        """The run's state now."""
+        return self._run().status
+
+    def result(self, timeout: object = None) -> Record:
+        """Wait for the run to finish; the record of its asset, of the last one in order for a selection.
+
+        Raises:
+            TimeoutExceeded: `timeout` (a duration in real time) passed; the run goes on.
+            FlowstoneError: the run failed or was cancelled; the user's exception is in the cause chain.
+        """
+        run, errors = self._finished(timeout)
+        record = self._record(run, run.materializations[-1])
+        failed = [m for m in run.materializations if m.status is MaterializationStatus.FAILED]
+        if run.status is RunStatus.CANCELLED:
+            raise ExecutionError(f"run {self.run_id} was cancelled: {run.reason or 'no reason given'}", run_id=self.run_id)
+        if failed:
+            raise errors.get(failed[0].asset) or _rebuilt(failed[0].error or "")
+        if run.status is RunStatus.FAILED:
+            raise _rebuilt(run.error or "")
+        return record
+
+    def results(self, timeout: object = None) -> dict[str, Record]:
+        """Wait for the run to finish; the records of all its assets, in order.
+
+        Raises:
+            TimeoutExceeded: `timeout` passed; the run goes on.
+            FlowstoneError: the run failed or was cancelled; `error.context["records"]` holds the records.
+        """
+        run, _errors = self._finished(timeout)
+        records = {m.asset: self._record(run, m) for m in run.materializations}
+        try:
+            self.result()
+        except FlowstoneError as error:
+            error.context["records"] = records
+            raise
+        return records
+
+    def cancel(self) -> bool:
+        """Cancel the run; False when it had finished before."""
+        return Runs(self._services).cancel(self.run_id)
+
+    def _run(self) -> Run:
+        return Runs(self._services).get(self.run_id)
+
+    def _finished(self, timeout: object) -> tuple[Run, Mapping[str, FlowstoneError]]:
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        deadline = None if limit is None else time.monotonic() + limit
+        errors: dict[str, FlowstoneError] = {}
+        while True:
+            future = self._services.future()
+            # Added before the row is read: a run that ends in between is seen in one place or the other.
+            self._services.waiters.add(self.run_id, future)
+            try:
+                run = self._run()
+                if run.status in FINISHED_RUNS:
+                    return run, errors
+                left: RunLeft = future.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                errors.update(left.errors)
+            except AskTimeout:
+                raise TimeoutExceeded(f"run {self.run_id} did not finish within {limit:g} s; it goes on") from None
+            finally:
+                self._services.waiters.remove(self.run_id, future)
+
+    def _record(self, run: Run, made: Materialization) -> Record:
+        services = self._services
+
+        def load() -> Any:
+            if made.stored is None:
+                raise ValueNotFound(f"run {run.run_id} stored no value of {made.asset}: it is {made.status}")
+            return load_stored(services, made.asset, made.partition, made.stored, run_id=run.run_id)
+
+        return Record(
+            run_id=run.run_id,
+            run_key=run.run_key,
+            status=made.status,
+            asset=made.asset,
+            partition=made.partition,
+            attempt=made.attempt,
+            interruptions=run.interruptions,
+            error=made.error,
+            reason=made.reason,
+            retry_of=run.retry_of,
+            started_at=made.started_at,
+            completed_at=made.completed_at,
+            duration=made.duration,
+            load=load,
+        )
+
+
+def ask(
+    services: Services,
+    asset: str,
+    partition: Partition = None,
+    *,
+    run_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    priority: int = 0,
+    force: bool = False,
+    io_manager: str | None = None,
+    patient: bool,
+) -> Handle:
+    """Commit a run, or find the one that has this key; then wake the dispatcher.
+
+    Raises:
+        AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+        RunKeyConflict: the key is taken by a run that means something else; the conflict is recorded.
+    """
+    resolved = resolve(
+        services.catalog,
+        RunRequest(asset, partition, run_key=run_key, tags=tags, priority=priority),
+        default_key=hand_key(),
+        source=Source(SourceKind.MANUAL),
+        force=force,
+        io_manager=io_manager,
+        patient=patient,
+    )
+    requested = services.database.transact(
+        lambda connection: store.request(
+            connection, resolved, identity=services.identity, now=services.clock.now()
+        )
+    )
+    if requested.conflict:
+        message = f"run key {resolved.run_key!r} is taken by run {requested.run_id}, which means something else"
+        raise RunKeyConflict(f"{message}; use another key", run_key=resolved.run_key, run_id=requested.run_id)
+    services.wake()
+    return Handle(requested.run_id, services)
+
+
+def value_of(services: Services, asset: str, partition: Partition = None) -> Any:
+    """The newest value of an asset for a partition.
+
+    Raises:
+        AssetNotFound, PartitionError: the request makes no sense.
+        ValueNotFound: it was never made, or it is gone.
+    """
+    read = services.catalog.read_partition(asset, partition)
+    encoded = encode_partition(read)
+    found = services.database.read(lambda connection: store.latest(connection, asset, encoded))
+    if found is None or found.stored is None:
+        raise ValueNotFound(f"{asset!r} has no value for partition {shown(read)}", asset=asset, partition=read)
+    return load_stored(services, asset, read, found.stored, run_id=found.run_id)
+
+
+class Runs:
+    """The group of calls `runtime.runs`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def list(
+        self, *, status: str | None = None, asset: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[Run]:
+        """Runs, newest first, a page at a time."""
+        return self._services.database.read(
+            lambda connection: store.list_runs(connection, status=status, asset=asset, limit=limit, cursor=cursor)
+        )
+
+    def get(self, run_id: str) -> Run:
+        """One run with the rows of its assets.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        run = self._services.database.read(lambda connection: store.find(connection, run_id))
+        if run is None:
+            raise RunNotFound.named(run_id)
+        return run
+
+    def cancel(self, run_id: str, *, reason: str = "cancelled by hand") -> bool:
+        """Cancel a run that is not finished; False when it had finished before.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        services = self._services
+        cancelled = services.database.transact(
+            lambda connection: decisions.cancel(
+                connection, services, run_id, reason=reason, now=services.clock.now()
+            )
+        )
+        if cancelled:
+            decisions.after_cancel(services, run_id)
+        return cancelled
+
+    def conflicts(self, *, limit: int = 100, cursor: str | None = None) -> Page[Conflict]:
+        """Requests that were refused since their run key means something else, newest first."""
+        return self._services.database.read(lambda connection: store.conflicts(connection, limit=limit, cursor=cursor))
+
+
+class Materializations:
+    """The group of calls `runtime.materializations`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def list(
+        self,
+        *,
+        asset: str | None = None,
+        partition: Partition = None,
+        run_id: str | None = None,
+        status: str | None = None,
+    ) -> tuple[Materialization, ...]:
+        """Rows of assets within runs, oldest request first; `partition=None` is any."""
+        encoded = None
+        if partition is not None:
+            read = partition if asset is None else self._services.catalog.read_partition(asset, partition)
+            encoded = encode_partition(read)
+        return self._services.database.read(
+            lambda connection: store.materializations(
+                connection, run_id=run_id, asset=asset, partition=encoded, status=status
+            )
+        )
+
+
+def _rebuilt(text: str) -> FlowstoneError:
+    """An error as a row holds it, as an exception again."""
+    kind, _, message = text.partition(": ")
+    classes = {cls("").type: cls for cls in FlowstoneError.__subclasses__()}
+    return classes.get(kind, ExecutionError)(message or text)

@@ -1,0 +1,50 @@
+"""Decisions over a run from outside: cancelling it, whatever state it is in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunStatus, step
+from flowstone.errors import RunNotFound
+from flowstone.runs.services import Services
+from flowstone.runs.waiters import RunLeft
+from flowstone.state.connection import Connection
+
+__all__ = ["after_cancel", "cancel"]
+
+_CANCEL_RUN = """
+    update run set status = :status, reason = :reason, completed_at = :now, boot = null, fence = fence + 1
+    where run_id = :run_id
+"""
+_CANCEL_ASSETS = """
+    update materialization set status = 'cancelled', reason = :reason, completed_at = :now
+    where run_id = :run_id and status in ('pending', 'running')
+"""
+_HOLD = "update materialization set busy = :boot where run_id = :run_id and asset = :asset"
+
+
+def cancel(connection: Connection, services: Services, run_id: str, *, reason: str, now: datetime) -> bool:
+    """Cancel a run; False when it had finished before. Call `after_cancel` when the transaction is committed.
+
+    A call in progress can't be ended: its value is not stored, and its (asset, partition) stays held until it ends.
+
+    Raises:
+        RunNotFound: there is no such run.
+    """
+    rows = connection.execute("select status from run where run_id = :run_id", run_id=run_id)
+    if not rows:
+        raise RunNotFound.named(run_id)
+    if rows[0].status in FINISHED_RUNS:
+        return False
+    status = step(RUN_STEPS, RunStatus(rows[0].status), RunStatus.CANCELLED)
+    connection.execute(_CANCEL_RUN, run_id=run_id, status=status, reason=reason, now=now)
+    connection.execute(_CANCEL_ASSETS, run_id=run_id, reason=reason, now=now)
+    for asset in services.calls.outlive(run_id):
+        connection.execute(_HOLD, run_id=run_id, asset=asset, boot=services.boot)
+    return True
+
+
+def after_cancel(services: Services, run_id: str) -> None:
+    """Tell those who wait for a run that was cancelled, and let others take its place."""
+    services.waiters.tell(RunLeft(run_id))
+    services.wake()

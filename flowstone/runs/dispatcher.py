@@ -1,0 +1,180 @@
+"""The dispatcher: claims queued runs under the limits and gives each a materializer.
+
+It sleeps until a commit wakes it, a materializer ends, or a run that was put off is due. A materializer that dies
+without finishing its run is an interruption: the run is put back, and started again under a new actor.
+
+Options: `max_concurrency` of the services (runs in progress, 32); `store_retry` (seconds, 0.5).
+Registers as `dispatcher` in the directory; its materializers are children of `materializers`.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from actors import Actor, ActorDeadError, ActorRef, ChildSpec, Down, DynamicSupervisor, Future
+from flowstone.core.run import RunStatus
+from flowstone.errors import StoreUnavailable
+from flowstone.outcome import Outcome
+from flowstone.runs.leases import Claim, Claimed, claim
+from flowstone.runs.materializer import STORE_RETRY, Materializer
+from flowstone.runs.messages import Claims, Quiesce, Recover, Recovered, Wake
+from flowstone.runs.recovery import put_back, running_of
+from flowstone.runs.services import Services
+from flowstone.runs.waiters import RunLeft
+from flowstone.state.connection import Connection
+
+__all__ = ["Dispatcher", "Materializers"]
+
+log = logging.getLogger(__name__)
+
+ENDED_BY_ITSELF = ("normal", "shutdown")
+
+
+class Materializers(DynamicSupervisor):
+    """The materializers, one for each run in progress; temporary, since the durable run is what restarts."""
+
+    def init(self, services: Services, **options: Any) -> None:
+        """Make itself known to the dispatcher."""
+        super().init(**options)
+        services.directory["materializers"] = self.ref
+
+
+class Dispatcher(Actor):
+    """One for each runtime."""
+
+    def init(self, services: Services) -> None:
+        """Adopt the living materializers, put back what of this boot has none, and claim."""
+        self.services = services
+        self.active: dict[str, ActorRef] = {}
+        self.claiming = False
+        self.wanted = False
+        self.quiesced: list[Future] = []
+        self.quiet = False
+        self.timer: Any = None
+        self.timer_at: datetime | None = None
+        self.materializers = services.directory["materializers"]
+        services.directory["dispatcher"] = self.ref
+        for child in self.materializers.which_children():
+            self._watch(child.id, child.ref)
+        self._recover(Recover((), "its actor was lost"))
+
+    def receive(self, message: Any) -> Any:
+        """Serve one message of `runs.messages`, or the `Down` of a materializer."""
+        if isinstance(message, Wake):
+            self._claim()
+        elif isinstance(message, Claims):
+            self._claimed(message.outcome)
+        elif isinstance(message, Down):
+            self._down(message)
+        elif isinstance(message, Recover):
+            self._recover(message)
+        elif isinstance(message, Recovered):
+            self._recovered(message)
+        elif isinstance(message, Quiesce):
+            return self._quiesce()
+        return None
+
+    def _claim(self) -> None:
+        free = self.services.max_concurrency - len(self.active)
+        if self.claiming or free <= 0 or self.quiet:
+            self.wanted = self.claiming
+            return
+        services = self.services
+        self.claiming, self.wanted = True, False
+        services.database.write(
+            lambda connection: claim(
+                connection, services.catalog.graph, boot=services.boot, now=services.clock.now(), limit=free
+            ),
+            then=lambda outcome: self._post(Claims(outcome)),
+        )
+
+    def _claimed(self, outcome: Outcome[Claimed]) -> None:
+        self.claiming = False
+        if isinstance(outcome.error, StoreUnavailable):
+            log.warning("no run can be claimed: %s", outcome.error)
+            self.send_after(STORE_RETRY, Wake())
+            return
+        claimed = outcome.unwrap()
+        for run_id in claimed.finished:
+            self.services.waiters.tell(RunLeft(run_id))
+        for one in claimed.claims:
+            self._start(one)
+        self._arm(claimed.next_at)
+        if self.wanted or claimed.finished:
+            self._claim()
+
+    def _start(self, one: Claim) -> None:
+        spec = ChildSpec(Materializer, id=one.lease.run_id, args=(self.services, one), restart="temporary")
+        self._watch(one.lease.run_id, self.materializers.start_child(spec))
+
+    def _watch(self, run_id: str, ref: ActorRef) -> None:
+        self.active[run_id] = ref
+        self.monitor(ref)
+
+    def _down(self, message: Down) -> None:
+        run_id = next((run_id for run_id, ref in self.active.items() if ref == message.ref), None)
+        if run_id is None:
+            return
+        del self.active[run_id]
+        if message.reason not in ENDED_BY_ITSELF:
+            self._recover(Recover((run_id,), f"its actor ended: {message.reason!r}"))
+        self._claim()
+        if not self.active and self.quiet:
+            self._answer_quiesced()
+
+    def _recover(self, asked: Recover) -> None:
+        """Put back the runs named, or all of this boot that have no materializer."""
+        services, living = self.services, frozenset(self.active)
+
+        def step(connection: Connection) -> tuple[str, ...]:
+            now = services.clock.now()
+            lost = asked.run_ids or tuple(set(running_of(connection, services.boot)) - living)
+            return tuple(run_id for run_id in lost if _put_back(connection, services, run_id, now, asked.reason))
+
+        services.database.write(step, then=lambda outcome: self._post(Recovered(asked, outcome)))
+
+    def _recovered(self, message: Recovered) -> None:
+        if isinstance(message.outcome.error, StoreUnavailable):
+            log.warning("interrupted runs wait for the store: %s", message.outcome.error)
+            self.send_after(STORE_RETRY, message.asked)
+            return
+        for run_id in message.outcome.unwrap():
+            self.services.waiters.tell(RunLeft(run_id))
+        self._claim()
+
+    def _arm(self, due: datetime | None) -> None:
+        if due == self.timer_at:
+            return
+        if self.timer is not None:
+            self.cancel(self.timer)
+        self.timer_at = due
+        delay = None if due is None else max(0.0, (due - self.services.clock.now()).total_seconds())
+        self.timer = None if delay is None else self.send_after(delay, Wake())
+
+    def _quiesce(self) -> Future:
+        self.quiet = True
+        answer = self.system.future()
+        self.quiesced.append(answer)
+        if not self.active:
+            self._answer_quiesced()
+        return answer
+
+    def _answer_quiesced(self) -> None:
+        for answer in self.quiesced:
+            answer.set(None)
+        self.quiesced.clear()
+
+    def _post(self, message: object) -> None:
+        try:
+            self.ref.tell(message)
+        except ActorDeadError:
+            log.debug("%s came too late for the dispatcher", message)
+
+
+def _put_back(connection: Connection, services: Services, run_id: str, now: datetime, reason: str) -> bool:
+    """Put a run back; whether that finished it, as poisoned."""
+    busy = services.calls.outlive(run_id)
+    status = put_back(connection, run_id, now=now, reason=reason, boot=services.boot, busy=busy)
+    return status is RunStatus.FAILED

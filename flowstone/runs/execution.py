@@ -1,0 +1,134 @@
+"""One attempt at an asset, as it happens in a thread of the executor: load, call, store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowstone.core.asset import Asset, Retry, Skip
+from flowstone.core.context import Context, RunTrigger
+from flowstone.core.partitions import Partition, decode_partition, encode_partition
+from flowstone.errors import DependencyNotReady, FlowstoneError, IOManagerError, StaleState
+from flowstone.executors.call import awaited
+from flowstone.io import IOContext, IOManager, StoredValue
+from flowstone.runs.leases import Claim, Started
+from flowstone.runs.occupancy import Call
+from flowstone.runs.services import Services
+from flowstone.runs.store import latest
+
+__all__ = ["Attempt", "execute", "load_stored", "load_value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is executed: an asset of a claimed run, and the call that may be revoked meanwhile."""
+
+    services: Services
+    claim: Claim
+    asset: Asset
+    started: Started
+    call: Call
+
+    @property
+    def manager(self) -> str:
+        """The IO manager's name: the call's choice, else the asset's, else the runtime's (semantics 9)."""
+        return self.claim.io_manager or self.asset.io_manager or self.services.default_io
+
+
+def execute(attempt: Attempt) -> StoredValue | Skip | Retry:
+    """Load the dependencies, call the function, store its value; where the value is, or another answer.
+
+    Raises:
+        DependencyNotReady: a dependency has no value.
+        StaleState: the attempt was given up meanwhile; nothing is stored.
+        IOManagerError: a value could not be loaded or stored.
+        BaseException: whatever the function raised.
+    """
+    asset, claim = attempt.asset, attempt.claim
+    partition = decode_partition(claim.partition)
+    dependencies = {name: _dependency(attempt, name, partition) for name in asset.depends_on}
+    context = Context(
+        asset=asset.name,
+        partition=partition,
+        run_id=claim.lease.run_id,
+        attempt=attempt.started.attempt,
+        clock=attempt.services.clock,
+        trigger=RunTrigger(
+            kind=claim.source_kind,
+            name=claim.source_name,
+            evaluation_id=claim.evaluation_id,
+            key=claim.run_key,
+            payload=claim.payload,
+        ),
+        log=logging.getLogger(f"flowstone.asset.{asset.name}"),
+    )
+    answer = awaited(asset.call(context, dependencies))
+    return answer if isinstance(answer, Skip | Retry) else _store(attempt, partition, answer)
+
+
+def load_value(services: Services, asset: str, partition: Partition) -> Any:
+    """The newest value of an asset for a partition.
+
+    Raises:
+        DependencyNotReady: there is none yet.
+        IOManagerError: it can't be loaded.
+    """
+    encoded = encode_partition(partition)
+    found = services.database.read(lambda connection: latest(connection, asset, encoded))
+    if found is None or found.stored is None:
+        raise DependencyNotReady(f"{asset} has no value for {encoded or 'no partition'} yet", asset=asset)
+    return load_stored(services, asset, partition, found.stored, run_id=found.run_id)
+
+
+def load_stored(services: Services, asset: str, partition: Partition, stored: StoredValue, *, run_id: str) -> Any:
+    """The value that a row says is stored there.
+
+    Raises:
+        ValueNotFound: it is gone.
+        IOManagerError: it can't be loaded, or its manager is not configured.
+    """
+    manager = _manager(services, stored.manager)
+    context = IOContext(asset=asset, partition=partition, run_id=run_id, attempt=0, fence=0)
+    return _guarded(f"loading {asset}", lambda: manager.load(context, stored))
+
+
+def _dependency(attempt: Attempt, name: str, partition: Partition) -> Any:
+    services = attempt.services
+    wanted = services.catalog.upstream_partitions(attempt.asset.name, name, partition)
+    if isinstance(wanted, list):
+        return {key: load_value(services, name, key) for key in wanted}
+    return load_value(services, name, wanted)
+
+
+def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:
+    if attempt.call.revoked:
+        raise StaleState(f"the attempt at {attempt.asset.name} was given up before it had a value")
+    lease = attempt.claim.lease
+    context = IOContext(
+        asset=attempt.asset.name,
+        partition=partition,
+        run_id=lease.run_id,
+        attempt=attempt.started.attempt,
+        fence=lease.fence,
+    )
+    manager = _manager(attempt.services, attempt.manager)
+    stored: StoredValue = _guarded(f"storing {attempt.asset.name}", lambda: manager.store(context, value))
+    return replace(stored, manager=attempt.manager)
+
+
+def _manager(services: Services, name: str) -> IOManager:
+    if name not in services.io:
+        known = ", ".join(sorted(services.io))
+        raise IOManagerError(f"expected an IO manager of the runtime ({known}), got: {name!r}", retryable=False)
+    return services.io[name]
+
+
+def _guarded(what: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except FlowstoneError:
+        raise
+    except Exception as error:
+        raise IOManagerError(f"{what} failed: {type(error).__name__}: {error}") from error

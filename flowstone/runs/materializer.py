@@ -1,0 +1,163 @@
+"""The materializer: one actor for each run in progress.
+
+It hands the run's assets to the executor as their dependencies allow, judges what comes back, and settles each in one
+transaction under the lease of the claim. It waits inside nothing: calls, commits and repeated attempts come as messages.
+
+Options: `store_retry` (seconds, 0.5) between tries of a commit that the store refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from actors import Actor, ActorDeadError
+from flowstone.core.graph import Graph
+from flowstone.errors import FlowstoneError, StaleState, StoreUnavailable
+from flowstone.outcome import Outcome
+from flowstone.runs.attempts import Failed, judge
+from flowstone.runs.execution import Attempt, execute
+from flowstone.runs.leases import Claim, Progress, Started, advance, settle
+from flowstone.runs.messages import Advanced, Due, Executed, Settle, Settled
+from flowstone.runs.occupancy import Call
+from flowstone.runs.recovery import release_busy
+from flowstone.runs.services import Services
+from flowstone.runs.waiters import RunLeft
+
+__all__ = ["Materializer"]
+
+STORE_RETRY = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class Materializer(Actor):
+    """Works on one claimed run until it is finished, put off, or its lease is gone; then it stops by itself."""
+
+    def init(self, services: Services, claim: Claim) -> None:
+        """Start what the claim found ready."""
+        self.services = services
+        self.claim = claim
+        self.errors: dict[str, FlowstoneError] = {}
+        self.due: datetime | None = None
+        self._proceed(claim.progress)
+
+    def receive(self, message: Any) -> None:
+        """Serve one message of `runs.messages`."""
+        if isinstance(message, Executed):
+            self._judge(message)
+        elif isinstance(message, Settle):
+            self._settle(message)
+        elif isinstance(message, Settled):
+            self._settled(message)
+        elif isinstance(message, Due):
+            self._resume()
+        elif isinstance(message, Advanced):
+            self._advanced(message.outcome)
+
+    def terminate(self, reason: object) -> None:
+        """Revoke what still goes on: a call whose actor is gone stores nothing."""
+        self.services.calls.outlive(self.claim.lease.run_id)
+
+    def _proceed(self, progress: Progress) -> None:
+        if progress.finished is not None or progress.released:
+            self.services.waiters.tell(RunLeft(self.claim.lease.run_id, dict(self.errors)))
+            self.stop()
+            return
+        for started in progress.start:
+            self._execute(started)
+        if progress.wait_until is not None and progress.wait_until != self.due:
+            self.due = progress.wait_until
+            self.send_after(max(0.0, (self.due - self.services.clock.now()).total_seconds()), Due())
+
+    def _execute(self, started: Started) -> None:
+        services, asset = self.services, self.services.catalog.assets[started.asset]
+        call = services.calls.begin(self.claim.lease.run_id, asset.name)
+        attempt = Attempt(services, self.claim, asset, started, call)
+        services.executor.submit(
+            execute,
+            attempt,
+            timeout=asset.timeout,
+            name=f"{asset.name}[{self.claim.partition}]",
+            then=lambda outcome: self._executed(call, started, outcome),
+            ended=lambda: _end_call(services, call),
+        )
+
+    def _executed(self, call: Call, started: Started, outcome: Outcome[Any]) -> None:
+        """On the executor's thread: a call that came back in time is over before its attempt is settled."""
+        if not outcome.timed_out:
+            _end_call(self.services, call)
+        self._post(Executed(started, outcome))
+
+    def _judge(self, message: Executed) -> None:
+        asset = self.services.catalog.assets[message.started.asset]
+        verdict = judge(
+            asset,
+            message.outcome,
+            run_id=self.claim.lease.run_id,
+            attempt=message.started.attempt,
+            patient=self.claim.patient,
+            snoozed_since=message.started.snoozed_since,
+            now=self.services.clock.now(),
+        )
+        if isinstance(verdict, Failed):
+            self.errors[asset.name] = verdict.error
+        self._settle(Settle(asset.name, verdict, message.outcome.duration))
+
+    def _settle(self, asked: Settle) -> None:
+        services, lease = self.services, self.claim.lease
+        graph: Graph = services.catalog.graph
+        services.database.write(
+            lambda connection: settle(
+                connection,
+                graph,
+                lease,
+                asked.asset,
+                asked.verdict,
+                now=services.clock.now(),
+                duration=asked.duration,
+                still_busy=bool(services.calls.outlive(lease.run_id, asked.asset)),
+            ),
+            then=lambda outcome: self._post(Settled(asked, outcome)),
+        )
+
+    def _settled(self, message: Settled) -> None:
+        if isinstance(message.outcome.error, StoreUnavailable):
+            log.warning("run %s waits for the store: %s", self.claim.lease.run_id, message.outcome.error)
+            self.send_after(STORE_RETRY, message.asked)
+        else:
+            self._advanced(message.outcome)
+
+    def _resume(self) -> None:
+        services, lease = self.services, self.claim.lease
+        self.due = None
+        services.database.write(
+            lambda connection: advance(connection, services.catalog.graph, lease, now=services.clock.now()),
+            then=lambda outcome: self._post(Advanced(outcome)),
+        )
+
+    def _advanced(self, outcome: Outcome[Progress]) -> None:
+        if isinstance(outcome.error, StaleState):
+            log.warning("run %s was taken over: %s", self.claim.lease.run_id, outcome.error)
+            self.stop()
+        elif isinstance(outcome.error, StoreUnavailable):
+            self.send_after(STORE_RETRY, Due())
+        else:
+            self._proceed(outcome.unwrap())
+
+    def _post(self, message: object) -> None:
+        """Tell this actor from another thread; what comes after its end is nobody's."""
+        try:
+            self.ref.tell(message)
+        except ActorDeadError:
+            log.debug("%s came too late for run %s", message, self.claim.lease.run_id)
+
+
+def _end_call(services: Services, call: Call) -> None:
+    """A call has come back: when its attempt was over before, its (asset, partition) is free now."""
+    if services.calls.end(call):
+        services.database.write(
+            lambda connection: release_busy(connection, call.run_id, call.asset, boot=services.boot),
+            then=lambda _outcome: services.wake(),
+        )

@@ -1,0 +1,81 @@
+"""What the dispatcher and the materializers are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowstone.outcome import Outcome
+from flowstone.runs.attempts import Verdict
+from flowstone.runs.leases import Claimed, Progress, Started
+
+__all__ = ["Advanced", "Claims", "Due", "Executed", "Quiesce", "Recover", "Recovered", "Settle", "Settled", "Wake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Runs may be waiting: look into the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiesce:
+    """Claim no more; the answer comes when nothing is in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """A claim was committed, or failed."""
+
+    outcome: Outcome[Claimed]
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Put these runs back; without ids, all of this boot that have no materializer."""
+
+    run_ids: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """It was committed, or failed; the ids are of those that are finished by it."""
+
+    asked: Recover
+    outcome: Outcome[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """The call for one asset has ended, or outlasted its timeout."""
+
+    started: Started
+    outcome: Outcome[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Write what became of one asset."""
+
+    asset: str
+    verdict: Verdict
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """It was committed, or failed."""
+
+    asked: Settle
+    outcome: Outcome[Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A repeated attempt is due while other assets of the run are in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """What follows from it was committed, or failed."""
+
+    outcome: Outcome[Progress]

@@ -1,0 +1,57 @@
+"""Calls of asset functions in progress, and those that outlived the attempt which made them.
+
+A call can't be ended from outside: one whose attempt timed out, or whose actor died, goes on. Whoever ends an attempt
+asks here, inside the transaction, which of its calls are still in progress, and writes down that they hold their
+(asset, partition). When such a call ends at last, the row is released.
+
+    1. the transaction marks the calls as outliving, then looks which are in progress;
+    2. a call that ends is first taken out of progress, then its mark is read.
+
+Whichever comes first, a call is either seen to have ended, or its release is queued behind the transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+__all__ = ["Call", "Calls"]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of an asset's function; `revoked` tells it to store nothing any more."""
+
+    run_id: str
+    asset: str
+    revoked: bool = False
+
+
+class Calls:
+    """The calls in progress of one runtime; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._calls: dict[tuple[str, str], Call] = {}
+
+    def begin(self, run_id: str, asset: str) -> Call:
+        """A call begins."""
+        call = Call(run_id, asset)
+        with self._lock:
+            self._calls[run_id, asset] = call
+        return call
+
+    def end(self, call: Call) -> bool:
+        """A call has ended; whether its attempt was over before."""
+        with self._lock:
+            if self._calls.get((call.run_id, call.asset)) is call:
+                del self._calls[call.run_id, call.asset]
+            return call.revoked
+
+    def outlive(self, run_id: str, asset: str | None = None) -> frozenset[str]:
+        """Revoke the calls of a run, or of one of its assets; the assets whose calls are still in progress."""
+        with self._lock:
+            found = [c for c in self._calls.values() if c.run_id == run_id and asset in (None, c.asset)]
+            for call in found:
+                call.revoked = True
+            return frozenset(call.asset for call in found)

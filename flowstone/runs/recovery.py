@@ -1,0 +1,96 @@
+"""Putting runs back whose actor or process is gone, and failing those that end their process each time (semantics 7).
+
+An interrupted attempt uses up no attempt. A call of it that still goes on in this process keeps its (asset, partition)
+until it ends, so that the next attempt does not run beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from flowstone.audit.store import record
+from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
+from flowstone.errors import PoisonedRun
+from flowstone.runs.leases import end_run, error_text
+from flowstone.state.connection import Connection, Row
+
+__all__ = ["MAX_INTERRUPTIONS", "put_back", "recover", "release_busy", "running_of"]
+
+MAX_INTERRUPTIONS = 10
+
+_RUN = "select * from run where run_id = :run_id and status = 'running'"
+_RUNNING = "select * from run where status = 'running' and boot is distinct from :boot order by id"
+_REQUEUE = """
+    update run set status = :status, ready_at = :now, boot = null, fence = fence + 1,
+    interruptions = interruptions + 1, setbacks = setbacks + 1 where run_id = :run_id
+"""
+_PENDING = """
+    update materialization set status = :status, busy = :busy where run_id = :run_id and asset = :asset
+"""
+_FAIL = """
+    update materialization set status = 'failed', error = :error, completed_at = :now
+    where run_id = :run_id and asset = :asset
+"""
+_SKIP = """
+    update materialization set status = 'skipped', reason = 'the run was interrupted too often', completed_at = :now
+    where run_id = :run_id and status = 'pending'
+"""
+_RELEASE = "update materialization set busy = null where run_id = :run_id and asset = :asset and busy = :boot"
+
+
+def put_back(
+    connection: Connection, run_id: str, *, now: datetime, reason: str, boot: str, busy: Collection[str] = ()
+) -> RunStatus | None:
+    """Put one running run back: queued again, or failed as poisoned; None when it was not running.
+
+    `busy` names its assets whose calls still go on in the process of `boot`.
+    """
+    rows = connection.execute(_RUN, run_id=run_id)
+    return _interrupt(connection, rows[0], now, reason, boot, busy) if rows else None
+
+
+def recover(connection: Connection, *, boot: str, now: datetime) -> tuple[str, ...]:
+    """Put back every run that an earlier boot left running; the ids of those."""
+    rows = connection.execute(_RUNNING, boot=boot)
+    for row in rows:
+        _interrupt(connection, row, now, "its process ended", boot, ())
+    return tuple(row.run_id for row in rows)
+
+
+def running_of(connection: Connection, boot: str) -> tuple[str, ...]:
+    """The ids of the runs that a boot is working on."""
+    rows = connection.execute("select run_id from run where status = 'running' and boot = :boot", boot=boot)
+    return tuple(row.run_id for row in rows)
+
+
+def release_busy(connection: Connection, run_id: str, asset: str, *, boot: str) -> None:
+    """Say that a call which outlived its attempt has ended."""
+    connection.execute(_RELEASE, run_id=run_id, asset=asset, boot=boot)
+
+
+def _interrupt(
+    connection: Connection, run: Row, now: datetime, reason: str, boot: str, busy: Collection[str]
+) -> RunStatus:
+    sql = "select * from materialization where run_id = :run_id and status = 'running' order by id"
+    assets = connection.execute(sql, run_id=run.run_id)
+    status = step(RUN_STEPS, RunStatus(run.status), RunStatus.QUEUED)
+    connection.execute(_REQUEUE, run_id=run.run_id, status=status, now=now)
+    details = {"reason": reason, "attempts": {row.asset: row.attempt for row in assets}}
+    record(connection, "run.interrupted", actor="runtime", resource=f"run:{run.run_id}", details=details, at=now)
+    poisoned = run.setbacks + 1 >= MAX_INTERRUPTIONS
+    for row in assets:
+        holder = boot if row.asset in busy else None
+        pending = step(MATERIALIZATION_STEPS, MaterializationStatus(row.status), MaterializationStatus.PENDING)
+        connection.execute(_PENDING, run_id=run.run_id, asset=row.asset, status=pending, busy=holder)
+    return _poison(connection, run, [row.asset for row in assets], now, reason) if poisoned else status
+
+
+def _poison(connection: Connection, run: Row, interrupted: list[str], now: datetime, reason: str) -> RunStatus:
+    error = PoisonedRun(f"run {run.run_id} was interrupted {MAX_INTERRUPTIONS} times in a row, at last since {reason}")
+    for asset in interrupted:
+        connection.execute(_FAIL, run_id=run.run_id, asset=asset, error=error_text(error), now=now)
+    connection.execute(_SKIP, run_id=run.run_id, now=now)
+    requeued = connection.execute("select * from run where run_id = :run_id", run_id=run.run_id)[0]
+    end_run(connection, requeued, RunStatus.FAILED, now=now, error=error_text(error))
+    return RunStatus.FAILED

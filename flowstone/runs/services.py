@@ -1,0 +1,53 @@
+"""What the actors of a runtime share: the store, the definitions, the clock, the executors, and each other's refs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from actors import ActorDeadError, ActorRef, Clock, Future, PubSub
+from flowstone.core.catalog import Catalog
+from flowstone.core.run import Identity
+from flowstone.executors.threads import ThreadExecutor
+from flowstone.io import IOManager
+from flowstone.runs.messages import Wake
+from flowstone.runs.occupancy import Calls
+from flowstone.runs.waiters import Waiters
+from flowstone.state.database import Database
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Handed to each actor of the tree; `directory` holds the refs of the running services by name.
+
+    `executor` runs the functions of assets, `polls` whatever else the user wrote (polls, rules, callbacks). `boot`
+    names this start of this node. With more than `max_queue` unfinished runs, sensors poll no more by themselves.
+    """
+
+    database: Database
+    catalog: Catalog
+    clock: Clock
+    executor: ThreadExecutor
+    polls: ThreadExecutor
+    pubsub: PubSub
+    future: Callable[[], Future]
+    io: Mapping[str, IOManager]
+    default_io: str
+    boot: str
+    identity: Identity = Identity()
+    max_concurrency: int = 32
+    max_queue: int = 10_000
+    calls: Calls = field(default_factory=Calls)
+    waiters: Waiters = field(default_factory=Waiters)
+    directory: dict[str, ActorRef] = field(default_factory=dict)
+
+    def wake(self) -> None:
+        """Tell the dispatcher that runs were committed. One that is being restarted looks by itself."""
+        dispatcher = self.directory.get("dispatcher")
+        if dispatcher is not None:
+            try:
+                dispatcher.tell(Wake())
+            except ActorDeadError:
+                return

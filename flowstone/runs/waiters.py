@@ -1,0 +1,52 @@
+"""Those who wait for runs, told after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+
+from actors import Future
+from flowstone.errors import FlowstoneError
+
+__all__ = ["RunLeft", "Waiters"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLeft:
+    """A run has left its materializer's hands: it is finished, or was put off.
+
+    `errors` are the live exceptions of its failed assets, where this process saw them.
+    """
+
+    run_id: str
+    errors: Mapping[str, FlowstoneError] = field(default_factory=dict)
+
+
+class Waiters:
+    """Futures by run id; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._futures: dict[str, list[Future]] = {}
+
+    def add(self, run_id: str, future: Future) -> None:
+        """Have `future` set when the run is left. Look at the run's row afterwards: it may have finished before."""
+        with self._lock:
+            self._futures.setdefault(run_id, []).append(future)
+
+    def remove(self, run_id: str, future: Future) -> None:
+        """Wait no longer."""
+        with self._lock:
+            waiting = self._futures.get(run_id, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._futures.pop(run_id, None)
+
+    def tell(self, left: RunLeft) -> None:
+        """Tell all who wait for this run."""
+        with self._lock:
+            waiting = self._futures.pop(left.run_id, [])
+        for future in waiting:
+            future.set(left)

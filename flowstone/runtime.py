@@ -1,0 +1,273 @@
+"""The runtime: the face of a started tree, for programs that embed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from actors import Clock, PubSub, System
+from flowstone.audit.calls import AuditLog
+from flowstone.core.partitions import Partition
+from flowstone.core.run import Identity
+from flowstone.durations import seconds
+from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, ValueNotFound, shown
+from flowstone.health import Health, health_of
+from flowstone.io import IOManager
+from flowstone.pipeline import Pipeline
+from flowstone.running import Running, Settings, io_managers_of, start
+from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
+from flowstone.runs.records import Record
+from flowstone.runs.services import Services
+from flowstone.schedules.calls import Schedules
+from flowstone.sensors.calls import Sensors
+
+__all__ = ["Runtime"]
+
+DEADLINE = 30.0
+
+
+class Runtime:
+    """Keeps the assets of its pipelines fresh while it runs; use it as a context manager, or `start()` and `stop()`.
+
+    Options, with their defaults: `store` ("sqlite:///flowstone.db"), `backend` ("auto": greenlets), `clock` (the real
+    one), `io_managers` (by name, beside `memory` and `files`), `io_manager` (the name of the default one: `files`, or
+    `memory` for a memory store), `max_concurrency` (32 runs and user threads), `max_queue` (10,000 unfinished runs, past
+    which sensors pause), `system` (a host's own), `scheduler` and `sensors` (whether they run here), `namespace` and
+    `secret` (of run ids).
+
+    Raises:
+        ValidationError: an option is wrong.
+    """
+
+    def __init__(
+        self,
+        *pipelines: Pipeline,
+        store: str = "sqlite:///flowstone.db",
+        backend: str = "auto",
+        clock: Clock | None = None,
+        io_managers: Mapping[str, IOManager] | None = None,
+        io_manager: str | None = None,
+        max_concurrency: int = 32,
+        max_queue: int = 10_000,
+        system: System | None = None,
+        scheduler: bool = True,
+        sensors: bool = True,
+        namespace: str = "default",
+        secret: str = "",
+    ) -> None:
+        for pipeline in pipelines:
+            if not isinstance(pipeline, Pipeline):
+                raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
+        managers, default = io_managers_of(store, io_managers or {}, io_manager)
+        self._settings = Settings(
+            url=store,
+            pipelines=pipelines,
+            io=managers,
+            default_io=default,
+            identity=Identity(namespace, secret),
+            max_concurrency=_positive("max_concurrency", max_concurrency),
+            max_queue=_positive("max_queue", max_queue),
+            scheduler=scheduler,
+            sensors=sensors,
+            backend=backend,
+            clock=clock,
+            system=system,
+        )
+        self._lock = threading.Lock()
+        self._running: Running | None = None
+        self._pid = os.getpid()
+
+    def start(self) -> Self:
+        """Start everything; harmless when it runs already.
+
+        Raises:
+            ValidationError: the definitions do not fit together.
+            StoreLocked, StoreUnavailable: the store is held by another runtime, or can't be used.
+        """
+        with self._lock:
+            if self._running is None:
+                self._pid = os.getpid()
+                self._running = start(self._settings)
+        return self
+
+    def stop(self, timeout: object = DEADLINE) -> None:
+        """Take no more work, let what runs finish for `timeout` (real time), put the rest back, and end.
+
+        Harmless when repeated, when it was never started, and in a process forked from the one that started it.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            running, self._running = self._running, None
+            if running is not None:
+                running.stop(seconds(timeout, "timeout"))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def run_forever(self) -> None:
+        """Serve until SIGTERM or SIGINT, then shut down in order; a second signal ends the process at once.
+
+        Raises:
+            RuntimeStopped: the root of the tree gave up, or the runtime was not started.
+        """
+        running = self._get()
+        with _Signals(running.over):
+            running.over.wait()
+            reason = running.down
+            self.stop()
+        if reason is not None:
+            cause = reason if isinstance(reason, BaseException) else None
+            raise RuntimeStopped(f"the tree of actors gave up: {reason!r}") from cause
+
+    def materialize(self, asset: str, partition: Partition = None, **options: Any) -> Record:
+        """Make an asset's value for a partition and wait for it; options as of `materialize_async`.
+
+        Raises:
+            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+            FlowstoneError: the run failed; the user's exception is in the cause chain.
+        """
+        return ask(self._services, asset, partition, patient=False, **options).result()
+
+    def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
+        """Ask for an asset's value and return at once, when the request is durable.
+
+        `asset` may be a selection; options: `run_key`, `tags`, `priority`, `force`, `io_manager`.
+
+        Raises:
+            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+            RunKeyConflict: the run key means something else already.
+        """
+        return ask(self._services, asset, partition, patient=True, **options)
+
+    def materialize_all(self, asset: str, partition: Partition = None, **options: Any) -> dict[str, Record]:
+        """Make an asset and all that it depends on, in one run; the records by asset, in order.
+
+        Raises:
+            FlowstoneError: one failed, when the rest has ended; `error.context["records"]` holds the records.
+        """
+        return ask(self._services, f"+{asset}", partition, patient=False, **options).results()
+
+    def get(self, asset: str, partition: Partition = None) -> Any:
+        """The newest value of an asset for a partition.
+
+        Raises:
+            AssetNotFound, PartitionError: the request makes no sense.
+            ValueNotFound: it was never made, or it is gone.
+        """
+        return value_of(self._services, asset, partition)
+
+    def exists(self, asset: str, partition: Partition = None) -> bool:
+        """Whether an asset has a value for a partition.
+
+        Raises:
+            AssetNotFound, PartitionError: the request makes no sense.
+        """
+        try:
+            self.get(asset, partition)
+        except ValueNotFound:
+            return False
+        return True
+
+    def drain(self, timeout: object = None) -> None:
+        """Wait until nothing is due, queued or running; not for what is due later.
+
+        Raises:
+            TimeoutExceeded: `timeout` (real time) passed.
+        """
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        if not self._get().drain(limit):
+            raise TimeoutExceeded(f"there was still work to do after {limit:g} s")
+
+    @property
+    def schedules(self) -> Schedules:
+        """Calls about schedules."""
+        return Schedules(self._services)
+
+    @property
+    def sensors(self) -> Sensors:
+        """Calls about sensors."""
+        return Sensors(self._services)
+
+    @property
+    def runs(self) -> Runs:
+        """Calls about runs."""
+        return Runs(self._services)
+
+    @property
+    def materializations(self) -> Materializations:
+        """Calls about the assets within runs."""
+        return Materializations(self._services)
+
+    @property
+    def audit(self) -> AuditLog:
+        """Calls about who did what."""
+        return AuditLog(self._services.database)
+
+    @property
+    def pubsub(self) -> PubSub:
+        """What the runtime publishes, by topic."""
+        return self._services.pubsub
+
+    def tree(self) -> Any:
+        """The actors as they are now, as nested rows; its text is a drawing."""
+        return self._get().tree()
+
+    def health(self) -> Health:
+        """How the runtime is, computed from what progressed; of one that does not run too."""
+        running = self._running
+        return health_of(None if running is None else running.services, None if running is None else running.down)
+
+    @property
+    def _services(self) -> Services:
+        return self._get().services
+
+    def _get(self) -> Running:
+        if os.getpid() != self._pid:
+            raise ForkedRuntime(
+                f"this runtime belongs to process {self._pid}, of which process {os.getpid()} is a fork: "
+                "start a runtime after the fork"
+            )
+        running = self._running
+        if running is None:
+            raise RuntimeStopped("the runtime is not running: call start(), or use it as a context manager")
+        if running.down is not None:
+            raise RuntimeStopped(f"the tree of actors gave up: {running.down!r}; stop() and start() it again")
+        return running
+
+
+class _Signals:
+    """SIGTERM and SIGINT set an event; a second one ends the process at once. Only the main thread may handle them."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._over = over
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._handle)
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._over.is_set():
+            os._exit(128 + number)
+        self._over.set()
+
+
+def _positive(option: str, given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValidationError(f"expected {option} to be an int of at least 1, got: {shown(given)}")
+    return given
