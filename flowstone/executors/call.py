@@ -1,6 +1,7 @@
 """A call of user code: what is to be run, since when it runs, and whom to tell."""
 
 import asyncio
+import contextvars
 import inspect
 import logging
 from collections.abc import Callable
@@ -65,8 +66,9 @@ def outcome_of(call: Call) -> Outcome[Any]:
     """What the user's function gives or raises; a coroutine is run to its end on this thread.
 
     Whatever comes out of user code is an outcome: SystemExit, KeyboardInterrupt and a killed greenlet's exit too.
+    A call begins with no context variables set, whatever ran on its thread before.
     """
     try:
-        return Outcome(value=awaited(call.fn(*call.args)))
+        return Outcome(value=contextvars.Context().run(lambda: awaited(call.fn(*call.args))))
     except BaseException as error:  # noqa: B036 - see above
         return Outcome(error=error)

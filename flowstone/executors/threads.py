@@ -165,15 +165,19 @@ class ThreadExecutor:
     def _serve(self, worker: _Worker) -> None:
         """A worker's life: until a call of its is given up, the executor stops, or nothing came for a while."""
         while (call := self._next(worker)) is not None:
-            started = self._clock.monotonic()
-            outcome = Outcome[Any]() if call.settled else outcome_of(call)
-            outcome = replace(outcome, duration=self._clock.monotonic() - started)
-            if not self._finish(call, outcome):
+            if not self._finish(call, self._run(call)):
                 return
             with self._gate:
                 following = self._release(worker, call)
             if following:
                 self._give(following)
+
+    def _run(self, call: Call) -> Outcome[Any]:
+        if call.settled:
+            return Outcome(timed_out=True)
+        started = self._clock.monotonic()
+        outcome = outcome_of(call)
+        return replace(outcome, duration=self._clock.monotonic() - started)
 
     def _next(self, worker: _Worker) -> Call | None:
         try:

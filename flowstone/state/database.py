@@ -41,13 +41,13 @@ BUSY_TIMEOUT = 5.0
 class Database:
     """An open store; all calls from any thread."""
 
-    def __init__(self, url: str, writer: Writer, readers: Readers, resources: ExitStack) -> None:
+    def __init__(self, url: str, writer: Writer, readers: Readers, version: int, resources: ExitStack) -> None:
         self.url = url
         self._writer = writer
         self._readers = readers
         self._resources = resources
         self._outside: list[Callable[[], None]] = []
-        self._version: int | None = None
+        self._version: int | None = version
         self._pid = os.getpid()
 
     @classmethod
@@ -89,13 +89,14 @@ class Database:
             connection = connect(read_only=False)
             resources.callback(connection.close)
             migrate(connection, now)
+            version = connection.data_version()
             counted = work or NO_WORK
             name = os.path.basename(path)
             readers = Readers(connect, name=name, work=counted)
             resources.callback(readers.close)
             writer = Writer(connection, name=name, work=counted)
             resources.callback(writer.close)
-            return cls(url, writer, readers, resources.pop_all())
+            return cls(url, writer, readers, version, resources.pop_all())
 
     def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
         """Queue a transaction; never blocks.
@@ -167,9 +168,9 @@ class Database:
             log.warning("store %s can't be watched: %s", self.url, outcome.error)
             return
         before, self._version = self._version, outcome.value
-        if before not in (None, self._version):
+        if before != self._version:
             for callback in tuple(self._outside):
-                callback()
+                _notify(callback)
 
     def close(self) -> None:
         """Do what is queued, end the threads, close the files and let the lock go.
@@ -184,6 +185,13 @@ class Database:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _notify(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        log.exception("a listener to the commits of others failed")
 
 
 def _private_file(resources: ExitStack) -> str:

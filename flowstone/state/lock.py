@@ -91,7 +91,8 @@ class StoreLock:
     def release(self) -> None:
         """Let the lock go; harmless when repeated, and in a child of fork, which never had it."""
         with _table_lock:
-            if self.holder.pid == os.getpid() and _table.pop(self._identity, None) is self:
+            if self.holder.pid == os.getpid() and _table.get(self._identity) is self:
+                del _table[self._identity]
                 os.close(self._file)
 
 

@@ -81,7 +81,9 @@ def test_acknowledgements_keep_the_order_of_the_transactions(
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=lambda error: type(error).__name__
+    "error",
+    [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()],
+    ids=lambda error: type(error).__name__,
 )
 def test_one_that_fails_fails_alone(
     database: Database, numbers: Numbers, held: Any, answer: Any, error: BaseException
@@ -138,8 +140,10 @@ def test_a_full_store_refuses_what_does_not_fit_and_takes_the_rest(
 
     def fill(connection: Connection) -> None:
         connection.execute("insert into number values (2)")
-        connection.execute("insert into audit (event_type, actor, resource, details, at) "
-                           "values ('x', 'y', 'z', hex(zeroblob(1000000)), 'now')")
+        connection.execute(
+            "insert into audit (event_type, actor, resource, details, at) "
+            "values ('x', 'y', 'z', hex(zeroblob(1000000)), 'now')"
+        )
 
     database.transact(limit)
     group, answers = held(database), [answer() for _ in range(3)]
