@@ -1,0 +1,115 @@
+"""What every IO manager does (semantics 9)."""
+
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowstone.errors import ValueNotFound
+from flowstone.io import IOContext, IOManager, StoredValue
+
+DAY = IOContext(asset="report", partition=date(2025, 1, 15), run_id="run_a", attempt=1, fence=1)
+ODD_PARTITIONS: list[Any] = [
+    None, "", "a", "A", "é", "É", "x" * 400, "x" * 399 + "y", "X" * 400, "..", ".", "../../etc/passwd", "/etc/passwd",
+    "a/b", "a_b", "a b", "a\\b", "~none", "a\0b", "con", "value", "value.pickle", ".parts", "2025-01-15",
+    date(2025, 1, 15), datetime(2025, 1, 15), datetime(2025, 1, 15, tzinfo=UTC), 1, "1", True, "true", "True", -1,
+    ("a", "b"), ("a", ("b",)), (), "i:1", "i_1", "d_2025-01-15", "*", "🙂", "a\n", "-a", "~", " ", "ß", "ss", "ſ", "s",
+]
+
+
+def test_a_manager_is_an_io_manager(manager: IOManager) -> None:
+    assert isinstance(manager, IOManager)
+
+
+@pytest.mark.parametrize("value", [None, 0, "", [], {"rows": [1, 2.5, None, True, "é"]}, "x" * 1_000_000])
+def test_what_was_stored_is_loaded_and_none_is_a_value(manager: IOManager, value: Any) -> None:
+    stored = manager.store(DAY, value)
+    assert manager.exists(DAY, stored)
+    assert manager.load(DAY, stored) == value
+
+
+def test_where_a_value_is_survives_as_json(manager: IOManager) -> None:
+    stored = manager.store(DAY, [1, 2])
+    again = StoredValue(**json.loads(json.dumps(asdict(stored))))
+    assert again == stored
+    assert manager.load(DAY, again) == [1, 2]
+    assert stored.bytes is not None and stored.bytes > 0
+
+
+def test_what_is_not_there_is_value_not_found_never_none(manager: IOManager) -> None:
+    stored = manager.store(DAY, 1)
+    nowhere = replace(stored, location=stored.location.replace("report", "nothing"))
+    assert not manager.exists(DAY, nowhere)
+    with pytest.raises(ValueNotFound, match="report"):
+        manager.load(DAY, nowhere)
+
+
+def test_a_deleted_value_is_gone_and_deleting_again_is_no_error(manager: IOManager) -> None:
+    stored = manager.store(DAY, 1)
+    manager.delete(stored)
+    manager.delete(stored)
+    assert not manager.exists(DAY, stored)
+    with pytest.raises(ValueNotFound):
+        manager.load(DAY, stored)
+
+
+def test_a_loaded_value_is_the_reader_s_own(manager: IOManager) -> None:
+    rows = [1]
+    stored = manager.store(DAY, rows)
+    rows.append(2)
+    manager.load(DAY, stored).append(3)
+    assert manager.load(DAY, stored) == [1]
+
+
+def test_the_data_version_changes_with_the_value_only(manager: IOManager) -> None:
+    first = manager.store(DAY, {"rows": 1})
+    same = manager.store(replace(DAY, run_id="run_b"), {"rows": 1})
+    other = manager.store(replace(DAY, run_id="run_c"), {"rows": 2})
+    assert first.data_version == same.data_version != other.data_version
+
+
+def test_storing_an_attempt_again_replaces_its_value(manager: IOManager) -> None:
+    manager.store(DAY, 1)
+    assert manager.load(DAY, manager.store(DAY, 2)) == 2
+
+
+def test_each_odd_partition_has_a_place_of_its_own(manager: IOManager) -> None:
+    stored = [manager.store(replace(DAY, partition=partition), n) for n, partition in enumerate(ODD_PARTITIONS)]
+    assert len({where.location.casefold() for where in stored}) == len(ODD_PARTITIONS)
+    assert [manager.load(DAY, where) for where in stored] == list(range(len(ODD_PARTITIONS)))
+
+
+def test_assets_that_differ_in_case_or_form_have_places_of_their_own(manager: IOManager) -> None:
+    assets = ["report", "Report", "REPORT", "r", "x" * 128, "X" * 128, "a.b", "a_b", "../report", "", ".", "..", "é"]
+    stored = [manager.store(replace(DAY, asset=asset), n) for n, asset in enumerate(assets)]
+    assert len({where.location.casefold() for where in stored}) == len(assets)
+    assert [manager.load(DAY, where) for where in stored] == list(range(len(assets)))
+
+
+def test_each_attempt_has_a_place_of_its_own(manager_by_attempt: IOManager) -> None:
+    manager = manager_by_attempt
+    attempts = [replace(DAY, run_id=run, attempt=attempt, fence=fence)
+                for run in ("run_a", "run_A", "run_a.1") for attempt in (1, 2) for fence in (1, 2)]
+    stored = [manager.store(context, n) for n, context in enumerate(attempts)]
+    assert [manager.load(DAY, where) for where in stored] == list(range(len(attempts)))
+
+
+def test_losers_can_be_deleted_and_the_winner_stays(manager_by_attempt: IOManager) -> None:
+    manager = manager_by_attempt
+    loser, winner = manager.store(DAY, 1), manager.store(replace(DAY, fence=2), 1)
+    manager.delete(loser)
+    assert not manager.exists(DAY, loser)
+    assert manager.load(DAY, winner) == 1
+
+
+@pytest.mark.property
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=400), unique=True, max_size=8))
+def test_different_partitions_never_share_a_place(manager: IOManager, partitions: list[str]) -> None:
+    stored = [manager.store(replace(DAY, partition=partition), partition) for partition in partitions]
+    assert len({where.location.casefold() for where in stored}) == len(partitions)
+    assert [manager.load(DAY, where) for where in stored] == partitions
