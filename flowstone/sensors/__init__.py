@@ -1,0 +1,8 @@
+"""Sensors: they look at something outside, and ask for runs when something arrives."""
+
+from flowstone.sensors.builtin.file_arrival import FileArrival
+from flowstone.sensors.messages import Poll
+from flowstone.sensors.sensor import Arrival, NoTrigger, PollError, Sensor, Trigger
+from flowstone.sensors.spec import SensorSpec
+
+__all__ = ["Arrival", "FileArrival", "NoTrigger", "Poll", "PollError", "Sensor", "SensorSpec", "Trigger"]

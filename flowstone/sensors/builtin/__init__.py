@@ -1,0 +1,1 @@
+"""Ready-made sensors, one a module."""

@@ -1,0 +1,296 @@
+"""The transactions of sensors: committing an evaluation by compare-and-set, and reading what a poll starts from.
+
+Every function works inside a transaction of its caller. An evaluation, its history row, the arrivals that it knows
+again from now on and the runs that it asks for are written together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from flowstone.core.partitions import Partition
+from flowstone.core.run import FINISHED_RUNS, Identity, RunStatus
+from flowstone.errors import SensorNotFound
+from flowstone.runs.store import request
+from flowstone.sensors.evaluation import Evaluation, Request
+from flowstone.sensors.rows import (
+    SETTLED,
+    EvaluationRow,
+    EvaluationStatus,
+    Fault,
+    SensorRow,
+    evaluation_of,
+    sensor_of,
+    standing,
+)
+from flowstone.state.connection import Connection
+from flowstone.state.fields import Json
+from flowstone.state.page import Page, page
+
+__all__ = ["Committed", "Opening", "commit", "history", "initialise", "list_sensors", "opening", "read", "set_fault"]
+
+_OPEN = [status.value for status in RunStatus if status not in FINISHED_RUNS]
+_UNFINISHED = " or ".join(f"status = {status!r}" for status in _OPEN)
+# Looks at no more rows of the index than the limit, however long the queue is.
+_BACKLOG = f"select 1 from run where {_UNFINISHED} limit 1 offset :most"
+_KNOWN = "select * from evaluation where eval_key = :key order by id"
+_ADVANCE = """
+    update sensor set
+        cursor = :cursor, state_version = :version, consecutive_failures = :failures, faults = :faults,
+        status = :status, reason = :reason, last_evaluation_at = :now,
+        last_epoch = coalesce(:epoch, last_epoch), next_poll_at = coalesce(:next_poll_at, next_poll_at)
+    where name = :name and state_version = :expected
+    returning *
+"""
+_TOUCH = """
+    update sensor set
+        last_evaluation_at = :now,
+        last_epoch = coalesce(:epoch, last_epoch), next_poll_at = coalesce(:next_poll_at, next_poll_at)
+    where name = :name
+    returning *
+"""
+_RECORD = """
+    insert into evaluation (
+        eval_id, eval_key, sensor, trigger, status, reason, reason_code, expected_state_version, state_version_after,
+        cursor_before, cursor_after, request_count, duplicate_count, run_ids, at
+    ) values (
+        :eval_id, :eval_key, :sensor, :trigger, :status, :reason, :reason_code, :expected, :version,
+        :cursor_before, :cursor_after, :request_count, :duplicate_count, :run_ids, :now
+    ) returning *
+"""
+_ARRIVE = """
+    insert into arrival (sensor, key, eval_id, at) values (:sensor, :key, :eval_id, :now)
+    on conflict (sensor, key) do nothing returning key
+"""
+_SEEN_AGAIN = "update arrival set at = :now where sensor = :sensor and key = :key and at < :before"
+_FORGET = "delete from arrival where sensor = :sensor and at < :before"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a poll starts from: the sensor's row, and whether more runs are unfinished than the queue may hold."""
+
+    row: SensorRow
+    backlog: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit left: the evaluation's row, the sensor's row, and the partitions for which runs were asked."""
+
+    evaluation: EvaluationRow
+    row: SensorRow
+    partitions: tuple[Partition, ...] = ()
+
+
+def read(connection: Connection, name: str) -> SensorRow:
+    """The row of a sensor.
+
+    Raises:
+        SensorNotFound: there is none, or it was removed.
+    """
+    found = connection.execute("select * from sensor where name = :name and removed = false", name=name)
+    if not found:
+        known = [row.name for row in connection.execute("select name from sensor where removed = false")]
+        raise SensorNotFound.named(name, known)
+    return sensor_of(found[0])
+
+
+def list_sensors(connection: Connection) -> tuple[SensorRow, ...]:
+    """The rows of all sensors by name, those that left the code too."""
+    rows = connection.execute("select * from sensor where removed = false order by name")
+    return tuple(sensor_of(row) for row in rows)
+
+
+def opening(connection: Connection, name: str, *, max_queue: int) -> Opening:
+    """What a poll starts from.
+
+    Raises:
+        SensorNotFound: there is no such sensor, or it was removed.
+    """
+    return Opening(read(connection, name), bool(connection.execute(_BACKLOG, most=max_queue)))
+
+
+def initialise(connection: Connection, row: SensorRow, cursor: str) -> SensorRow:
+    """Store the first cursor of the sensor that `row` shows, unless it was changed since; the row as it is then.
+
+    The first cursor is no evaluation: it raises no state version.
+    """
+    connection.execute(
+        "update sensor set cursor = :cursor where name = :name and state_version = :expected and cursor is null",
+        cursor=cursor,
+        name=row.name,
+        expected=row.state_version,
+    )
+    return read(connection, row.name)
+
+
+def commit(connection: Connection, evaluation: Evaluation, *, identity: Identity) -> Committed:
+    """Write an evaluation and all that follows from it, or find it written.
+
+    1. An evaluation that has been recorded under this key is returned unchanged: a retry finds its own work.
+    2. The sensor's row is advanced if its state version is still the one that the poll started from. If it is not,
+       somebody else moved the cursor: only a `skipped_stale` row is written, and the requests are dropped.
+    3. Arrivals that are known already are dropped, runs are requested by run key, the history row is written.
+
+    An evaluation that called no user code is recorded without comparing versions, since it changes none.
+    """
+    recorded = connection.execute(_KNOWN, key=evaluation.start.eval_key)
+    if recorded:
+        partitions = tuple(wanted.partition for wanted in evaluation.requests)
+        return Committed(evaluation_of(recorded[0]), read(connection, evaluation.start.row.name), partitions)
+    if evaluation.status is EvaluationStatus.SKIPPED:
+        return Committed(_record(connection, evaluation), _touch(connection, evaluation))
+    row = _advance(connection, evaluation)
+    if row is None:
+        row = _touch(connection, evaluation)
+        return Committed(_record(connection, _stale(evaluation, row)), row)
+    fresh = tuple(_arrived(connection, evaluation))
+    run_ids = tuple(_requested(connection, fresh, identity, evaluation.at))
+    recorded_row = _record(connection, evaluation, fresh=fresh, run_ids=run_ids)
+    return Committed(recorded_row, row, tuple(wanted.partition for wanted in fresh))
+
+
+def set_fault(connection: Connection, name: str, fault: Fault, *, present: bool) -> SensorRow:
+    """Note that a sensor has a fault, or no longer; polls in progress stay valid.
+
+    Raises:
+        SensorNotFound: there is no such sensor, or it was removed.
+    """
+    row = read(connection, name)
+    faults = row.faults | {fault} if present else row.faults - {fault}
+    status, reason = standing(faults, paused=row.paused, reason=row.reason)
+    connection.execute(
+        "update sensor set faults = :faults, status = :status, reason = :reason where name = :name",
+        name=name,
+        faults=Json(sorted(faults)),
+        status=status,
+        reason=reason,
+    )
+    return read(connection, name)
+
+
+def history(
+    connection: Connection,
+    name: str,
+    *,
+    status: str | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page[EvaluationRow]:
+    """The evaluations of a sensor, newest first.
+
+    Raises:
+        ValidationError: a cursor that no page gave, or a limit below 1.
+    """
+    filters = {"sensor": name, "status": status}
+    return page(connection, "evaluation", evaluation_of, filters, since=since, limit=limit, cursor=cursor)
+
+
+def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None:
+    """The sensor's row after the compare-and-set; None when it was changed since the poll started."""
+    before = evaluation.start.row
+    current = read(connection, before.name)
+    faults = evaluation.faults | (current.faults & {Fault.CRASHES})
+    status, reason = standing(faults, paused=current.paused, reason=current.reason)
+    advanced = connection.execute(
+        _ADVANCE,
+        name=before.name,
+        expected=before.state_version,
+        cursor=evaluation.cursor_after,
+        version=_version_after(evaluation),
+        failures=evaluation.failures,
+        faults=Json(sorted(faults)),
+        status=status,
+        reason=reason,
+        epoch=evaluation.start.epoch,
+        next_poll_at=evaluation.next_poll_at,
+        now=evaluation.at,
+    )
+    return sensor_of(advanced[0]) if advanced else None
+
+
+def _touch(connection: Connection, evaluation: Evaluation) -> SensorRow:
+    """The sensor's row after a poll that changes nothing but its times."""
+    touched = connection.execute(
+        _TOUCH,
+        name=evaluation.start.row.name,
+        epoch=evaluation.start.epoch,
+        next_poll_at=evaluation.next_poll_at,
+        now=evaluation.at,
+    )
+    return sensor_of(touched[0])
+
+
+def _stale(evaluation: Evaluation, row: SensorRow) -> Evaluation:
+    expected = evaluation.start.row.state_version
+    return replace(
+        evaluation,
+        status=EvaluationStatus.SKIPPED_STALE,
+        cursor_after=evaluation.start.row.cursor_text,
+        reason=f"stale: the poll started from state version {expected}, which is {row.state_version} now",
+        reason_code="stale",
+        requests=(),
+    )
+
+
+def _arrived(connection: Connection, evaluation: Evaluation) -> Iterable[Request]:
+    """The requests whose arrival is not known yet; it is from now on."""
+    values = {"sensor": evaluation.start.row.name, "eval_id": evaluation.eval_id, "now": evaluation.at}
+    lookback = evaluation.lookback
+    for key in evaluation.seen:
+        connection.execute(_ARRIVE, values, key=key)
+    for wanted in evaluation.requests:
+        if wanted.arrival is None or connection.execute(_ARRIVE, values, key=wanted.arrival):
+            yield wanted
+        elif lookback is not None:
+            # What is seen again stays known; half the lookback apart, so that most polls write nothing for it.
+            half = evaluation.at - timedelta(seconds=lookback / 2)
+            connection.execute(_SEEN_AGAIN, values, key=wanted.arrival, before=half)
+    if lookback is not None and any(wanted.arrival is not None for wanted in evaluation.requests):
+        connection.execute(_FORGET, values, before=evaluation.at - timedelta(seconds=lookback))
+
+
+def _requested(
+    connection: Connection, wanted: Iterable[Request], identity: Identity, now: datetime
+) -> Iterable[str]:
+    for one in wanted:
+        requested = request(connection, one.resolved, identity=identity, now=now)
+        if not requested.conflict:
+            yield requested.run_id
+
+
+def _record(
+    connection: Connection, evaluation: Evaluation, *, fresh: tuple[Request, ...] = (), run_ids: tuple[str, ...] = ()
+) -> EvaluationRow:
+    duplicates = len(evaluation.requests) - len(fresh)
+    status, reason = evaluation.status, evaluation.reason
+    if duplicates and not fresh:
+        status, reason = EvaluationStatus.NO_TRIGGER, f"all {duplicates} arrivals were committed before"
+    before = evaluation.start.row
+    recorded = connection.execute(
+        _RECORD,
+        eval_id=evaluation.eval_id,
+        eval_key=evaluation.start.eval_key,
+        sensor=before.name,
+        trigger=evaluation.start.cause,
+        status=status,
+        reason=reason,
+        reason_code=evaluation.reason_code,
+        expected=before.state_version,
+        version=_version_after(evaluation),
+        cursor_before=before.cursor_text,
+        cursor_after=evaluation.cursor_after,
+        request_count=len(fresh),
+        duplicate_count=duplicates,
+        run_ids=Json(list(run_ids)),
+        now=evaluation.at,
+    )
+    return evaluation_of(recorded[0])
+
+
+def _version_after(evaluation: Evaluation) -> int:
+    return evaluation.start.row.state_version + int(evaluation.status in SETTLED)
