@@ -9,7 +9,7 @@ from typing import Any
 from flowstone.core.partitions import Partition, decode_partition
 from flowstone.cron import Timing
 from flowstone.schedules.policies import Misfire, Overlap, TickStatus
-from flowstone.schedules.schedule import Schedule, timing_of
+from flowstone.schedules.schedule import OPTIONS, Schedule, default_overlap, timing_of
 from flowstone.state.connection import Row
 from flowstone.state.fields import instant, json_value
 
@@ -116,6 +116,24 @@ class ScheduleRow:
     def timing(self) -> Timing:
         """The instants at which the schedule is due."""
         return timing_of(self.name, self.cron, self.every, self.timezone, self.gap, self.fold)
+
+    def edited(self, changes: Mapping[str, Any]) -> Schedule:
+        """The schedule with other options, checked as at construction; its rule is that of `changes` alone.
+
+        A new `cron` takes the place of `every`, and the other way round. An overlap policy that was the misfire
+        policy's default follows a new misfire policy.
+
+        Raises:
+            CronError, ValidationError: as `Schedule` does.
+        """
+        options = {key: getattr(self, key) for key in OPTIONS if key != "partition"}
+        if changes.get("cron") is not None:
+            options["every"] = None
+        if changes.get("every") is not None:
+            options["cron"] = None
+        if "misfire" in changes and self.overlap is default_overlap(self.misfire):
+            del options["overlap"]
+        return Schedule(self.name, **{**options, **changes})
 
     def definition(self) -> dict[str, Any]:
         """What `Schedule.definition` gives for the schedule that is stored here."""

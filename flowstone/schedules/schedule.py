@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from flowstone.core.asset import Asset
@@ -36,6 +37,8 @@ OPTIONS = (
 
 TIMING = ("cron", "every", "timezone", "gap", "fold")
 """The options that decide which instants are due."""
+
+_RECENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -148,7 +151,7 @@ def _timing(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise ValidationError(f"expected schedule {name!r} to have exactly one of cron= and every=, got: {got}")
     timing = {
         "cron": cron,
-        "every": None if every is None else Interval(every).seconds,
+        "every": None if every is None else _interval(every),
         "timezone": _given(options, "timezone", "UTC"),
         "gap": _given(options, "gap", "shift"),
         "fold": _given(options, "fold", "first"),
@@ -157,6 +160,12 @@ def _timing(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     rest = (timing["timezone"], timing["gap"], timing["fold"])
     timing_of(name, "@daily" if cron is None else cron, None, *rest)
     return timing
+
+
+def _interval(every: Any) -> int:
+    interval = Interval(every)
+    interval.next_after(_RECENT)  # refuses what is longer than the calendar
+    return interval.seconds
 
 
 def _enabled(value: object) -> bool:

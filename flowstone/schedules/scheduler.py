@@ -15,13 +15,14 @@ doubled at each try). It registers as `scheduler` in the directory and listens o
 
 import heapq
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from actors import Actor, ActorDeadError
-from flowstone.errors import FlowstoneError
+from flowstone.errors import FlowstoneError, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.schedules import store
@@ -171,8 +172,7 @@ class Scheduler(Actor):
 
     def _arm(self, name: str) -> None:
         """Put a schedule's next instant on the heap; what was there for it counts no more."""
-        row = self.rows[name]
-        self.ready_at.pop(name, None)
+        row, before = self.rows[name], self.ready_at.pop(name, None)
         if name in self.busy or row.orphaned:
             return
         try:
@@ -182,7 +182,8 @@ class Scheduler(Actor):
             log.error("schedule %s has no next instant: %s", name, error)
             return
         self.ready_at[name] = at
-        heapq.heappush(self.heap, (at, name))
+        if at != before:
+            heapq.heappush(self.heap, (at, name))
 
     def _wind(self) -> None:
         """Arm the one timer for the earliest instant on the heap."""
@@ -218,7 +219,7 @@ class Scheduler(Actor):
                 return []
         catalog, rules = self.services.catalog, self.rules
         prepared = tuple(
-            prepare(catalog, row, each, lambda moment=each.first: evaluate(catalog, row, rules, moment))
+            prepare(catalog, row, each, partial(evaluate, catalog, row, rules, each.first))
             for each in decision.accounts
         )
         return [Commit(row, prepared, decision.accounted_until)]
@@ -243,6 +244,9 @@ class Scheduler(Actor):
             post(Outcome(error=error))
 
     def _answered(self, answer: _Answered) -> None:
+        if isinstance(answer.outcome.error, RuntimeStopped):
+            # The executor stops before its callers do: the instant stays due, for whoever comes next.
+            return
         *before, last = answer.decision.accounts
         prepared = prepare(self.services.catalog, answer.schedule, last, answer.outcome.unwrap)
         commit = Commit(answer.schedule, (*map(Prepared, before), prepared), answer.decision.accounted_until)

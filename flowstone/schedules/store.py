@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from flowstone.audit.store import record
 from flowstone.errors import ScheduleNotFound, ValidationError
 from flowstone.schedules.due import settle
 from flowstone.schedules.policies import Misfire, Overlap
@@ -18,7 +19,7 @@ from flowstone.schedules.ticks import write_accounts
 from flowstone.state.connection import Connection
 from flowstone.state.fields import Json
 
-__all__ = ["change", "create", "delete", "every", "find", "get", "locked", "mark", "register"]
+__all__ = ["change", "create", "delete", "every", "find", "get", "locked", "mark", "note", "register"]
 
 _INSERT = """
     insert into schedule (
@@ -81,7 +82,9 @@ def mark(connection: Connection) -> tuple[Any, ...]:
     return (row.n, row.versions, row.newest)
 
 
-def create(connection: Connection, schedule: Schedule, now: datetime, *, code: bool = False) -> ScheduleRow:
+def create(
+    connection: Connection, schedule: Schedule, now: datetime, *, actor: str, code: bool = False
+) -> ScheduleRow:
     """Write a new schedule, whose first instant is strictly after `now`; `code` when a pipeline defines it.
 
     Raises:
@@ -91,6 +94,7 @@ def create(connection: Connection, schedule: Schedule, now: datetime, *, code: b
     if not connection.execute(_INSERT, _columns(row)):
         message = f"expected a new schedule name, got: {schedule.name!r}, which exists; update or delete that one"
         raise ValidationError(message, name=schedule.name)
+    note(connection, "created", row.name, actor, now, row.definition())
     return row
 
 
@@ -100,6 +104,8 @@ def change(
     changes: Mapping[str, Any],
     now: datetime,
     *,
+    actor: str,
+    event: str = "updated",
     code: Mapping[str, Any] | None = None,
     to_now: bool = False,
 ) -> ScheduleRow:
@@ -109,10 +115,11 @@ def change(
     A new timing, and enabling what was disabled, bring the account to `now`, and so does `to_now`.
     """
     before, after = row.definition(), {**row.definition(), **changes}
-    returned = code is not None and (row.orphaned or row.code != code)
-    if before == after and not returned and not to_now:
+    differs = {key: value for key, value in after.items() if value != before[key]}
+    said = code is not None and (row.orphaned or row.code != code)
+    if not (differs or said or to_now):
         return row
-    restarts = to_now or after["enabled"] > row.enabled or any(after[key] != before[key] for key in TIMING)
+    restarts = to_now or differs.get("enabled", False) or not differs.keys().isdisjoint(TIMING)
     if restarts:
         write_accounts(connection, row, settle(row, now), now)
     changed = dataclasses.replace(
@@ -125,10 +132,11 @@ def change(
         accounted_until=now if restarts else row.accounted_until,
     )
     connection.execute(_UPDATE, _columns(changed))
+    note(connection, event, row.name, actor, now, {"version": changed.version, **differs})
     return changed
 
 
-def delete(connection: Connection, name: str) -> None:
+def delete(connection: Connection, name: str, now: datetime, *, actor: str) -> None:
     """Delete a schedule; its history stays.
 
     Raises:
@@ -136,9 +144,10 @@ def delete(connection: Connection, name: str) -> None:
     """
     get(connection, name)
     connection.execute("delete from schedule where name = :name", name=name)
+    note(connection, "deleted", name, actor, now, {})
 
 
-def register(connection: Connection, schedules: Sequence[Schedule], now: datetime) -> None:
+def register(connection: Connection, schedules: Sequence[Schedule], now: datetime, *, actor: str = "code") -> None:
     """Bring the store to what the code defines.
 
     New ones are created. Of known ones, what the code says otherwise than when it was last read is changed; what was
@@ -148,15 +157,24 @@ def register(connection: Connection, schedules: Sequence[Schedule], now: datetim
     for schedule in schedules:
         row = known.pop(schedule.name, None)
         if row is None:
-            create(connection, schedule, now, code=True)
+            create(connection, schedule, now, actor=actor, code=True)
         else:
             code = schedule.definition()
             said = row.definition() if row.code is None else row.code
             edits = {key: value for key, value in code.items() if key not in said or said[key] != value}
-            change(connection, row, edits, now, code=code)
-    left = [row for row in known.values() if row.code is not None and not row.orphaned]
-    sql = "update schedule set orphaned = :yes, version = version + 1, updated_at = :now where name = :name"
-    connection.executemany(sql, [{"yes": True, "now": now, "name": row.name} for row in left])
+            change(connection, row, edits, now, actor=actor, event="defined", code=code)
+    for row in known.values():
+        if row.origin == "code" and not row.orphaned:
+            orphan = dataclasses.replace(row, orphaned=True, version=row.version + 1, updated_at=now)
+            connection.execute(_UPDATE, _columns(orphan))
+            note(connection, "orphaned", row.name, actor, now, {})
+
+
+def note(
+    connection: Connection, event: str, name: str, actor: str, now: datetime, details: Mapping[str, object]
+) -> None:
+    """Write into the audit what was done to a schedule."""
+    record(connection, f"schedule.{event}", actor=actor, resource=f"schedule:{name}", details=details, at=now)
 
 
 def _columns(row: ScheduleRow) -> dict[str, object]:

@@ -1,0 +1,26 @@
+"""Who acts, when nobody is named."""
+
+import getpass
+
+from flowstone.errors import ValidationError, shown
+
+__all__ = ["who"]
+
+
+def who(by: object) -> str:
+    """The one who is named, else the user of the operating system; `unknown` when that has no name.
+
+    Raises:
+        ValidationError: `by` is given and no text, or empty.
+
+    >>> who("ada")
+    'ada'
+    """
+    if by is None:
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return "unknown"
+    if not isinstance(by, str) or not by.strip():
+        raise ValidationError(f"expected by to name a person or a program, got: {shown(by)}", option="by")
+    return by
