@@ -1,5 +1,6 @@
 """Partition sets (semantics 2): what each holds, reads, lists, and gives for an instant."""
 
+import pickle
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -159,6 +160,16 @@ def test_an_offset_moves_the_beginning_of_each_partition() -> None:
     assert sundays.range("2025-01-01..2025-01-31") == [date(2025, 1, day) for day in (5, 12, 19, 26)]
     assert Monthly(offset="14d").range("2025-01-01..2025-03-31") == [date(2025, m, 15) for m in (1, 2, 3)]
     assert Hourly(offset=900).key_of(hour(2025, 1, 15, 2, 10)) == hour(2025, 1, 15, 1, 15)
+
+
+def test_a_day_of_shifted_hours_begins_with_the_first_hour_that_begins_in_it() -> None:
+    keys = Hourly(offset="15m").range("2025-01-15..2025-01-15")
+    assert (keys[0], keys[-1], len(keys)) == (hour(2025, 1, 15, 0, 15), hour(2025, 1, 15, 23, 15), 24)
+
+
+def test_a_set_survives_pickling() -> None:
+    for partitions in (Daily("2025-01-01"), Hourly(timezone="Europe/London", offset=900), Static(["a", ("b", 1)])):
+        assert pickle.loads(pickle.dumps(partitions)) == partitions
 
 
 def test_an_instant_outside_the_set_or_without_a_zone_has_no_key() -> None:

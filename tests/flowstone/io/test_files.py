@@ -116,6 +116,20 @@ def test_a_place_below_a_file_is_value_not_found(tmp_path: Path) -> None:
     files.delete(below)
 
 
+def test_what_the_disk_refuses_to_read_or_delete_is_a_retryable_error(tmp_path: Path) -> None:
+    files = FilesIO(tmp_path)
+    folder = replace(files.store(CONTEXT, 1), location="raw/2025-01-15")
+    for call in (lambda: files.load(CONTEXT, folder), lambda: files.delete(folder)):
+        with pytest.raises(IOManagerError, match="could not (load|delete)") as refused:
+            call()
+        assert refused.value.retryable
+    assert not files.exists(CONTEXT, folder)
+
+
+def test_a_manager_shows_its_root_and_options(tmp_path: Path) -> None:
+    assert repr(FilesIO(tmp_path, format="json")) == f"FilesIO({str(tmp_path)!r}, format='json', placement='attempt')"
+
+
 def test_a_root_that_cannot_be_written_is_a_retryable_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(IOManagerError, match="could not store raw at .* below .*file") as refused:
@@ -206,7 +220,19 @@ def test_only_parts_of_dead_processes_of_this_host_are_swept(tmp_path: Path) -> 
     own.store(CONTEXT, 1)
     host = "".join(c if c.isalnum() else "_" for c in os.uname().nodename)
     kept = {f".parts/{host}-{os.getpid()}-a.part", f".parts/elsewhere-{dead.pid}-a.part", ".parts/note.txt"}
-    for name in {*kept, f".parts/{host}-{dead.pid}-a.part"}:
+    for name in {*kept, f".parts/{host}-{dead.pid}-a.part", f".parts/{host}-{10**30}-a.part"}:
         (tmp_path / name).write_bytes(b"half")
     stored = FilesIO(tmp_path).store(CONTEXT, 1)
     assert files_below(tmp_path) == kept | {stored.location}
+
+
+def test_the_part_of_another_user_s_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    host = "".join(c if c.isalnum() else "_" for c in os.uname().nodename)
+    (tmp_path / ".parts").mkdir()
+    (tmp_path / ".parts" / f"{host}-1-a.part").write_bytes(b"half")
+    monkeypatch.setattr(os, "kill", forbidden)
+    FilesIO(tmp_path).store(CONTEXT, 1)
+    assert (tmp_path / ".parts" / f"{host}-1-a.part").exists()
