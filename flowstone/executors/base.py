@@ -1,4 +1,4 @@
-"""What every executor offers, and what it needs of its surroundings."""
+"""What every executor offers."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -6,21 +6,7 @@ from typing import Any, Protocol
 
 from flowstone.outcome import Outcome
 
-__all__ = ["Executor", "RunningCall", "Token", "Work"]
-
-
-class Token(Protocol):
-    """One piece of work that has begun."""
-
-    def end(self) -> None:
-        """The work has ended; harmless when repeated."""
-
-
-class Work(Protocol):
-    """Counts work in flight; `actors.System.work` is one."""
-
-    def begin(self, what: str) -> Token:
-        """A piece of work begins; from any thread."""
+__all__ = ["Executor", "RunningCall"]
 
 
 class RunningCall(Protocol):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from actors.backends.work import Token
 from actors.clock import TimerHandle
-from flowstone.executors.base import Token
 from flowstone.outcome import Outcome
 
 __all__ = ["Call", "awaited", "outcome_of"]

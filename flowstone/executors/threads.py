@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from actors.raw import Lock, start_thread
+from actors.backends.work import WorkCount
 from actors.clock import Clock
+from actors.raw import Lock, start_thread
 from flowstone.errors import ExecutionError, ForkedRuntime, RuntimeStopped, ValidationError
-from flowstone.executors.base import Work
 from flowstone.executors.call import Call, outcome_of
 from flowstone.outcome import Outcome
 
@@ -48,7 +48,7 @@ class ThreadExecutor:
     until their `then` has returned.
     """
 
-    def __init__(self, name: str, *, clock: Clock, work: Work, threads: int | None) -> None:
+    def __init__(self, name: str, *, clock: Clock, work: WorkCount, threads: int | None) -> None:
         if threads is not None and threads < 1:
             raise ValidationError(f"expected threads to be at least 1 or None, got: {threads}", threads=threads)
         self.name = name

@@ -5,16 +5,18 @@ have connections of their own and never wait.
 """
 
 import atexit
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self, TypeVar
 
-from actors.raw import Lock
+from actors.backends.work import WorkCount
 from actors.clock import RealClock
+from actors.raw import Lock
 from flowstone.errors import ConfigError, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.state import sqlite
@@ -22,13 +24,11 @@ from flowstone.state.connection import Connection
 from flowstone.state.lock import StoreLock
 from flowstone.state.migrate import migrate
 from flowstone.state.readers import Readers
-from flowstone.state.url import place_of
-from flowstone.state.work import NO_WORK, Work
+from flowstone.state.url import Place, place_of
+from flowstone.state.watch import Watch
 from flowstone.state.writer import Writer
 
 __all__ = ["BUSY_TIMEOUT", "Database", "Synchronous"]
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -41,13 +41,15 @@ BUSY_TIMEOUT = 5.0
 class Database:
     """An open store; all calls from any thread."""
 
-    def __init__(self, url: str, writer: Writer, readers: Readers, version: int, resources: ExitStack) -> None:
+    def __init__(
+        self, url: str, *, private: bool, writer: Writer, readers: Readers, watch: Watch, resources: ExitStack
+    ) -> None:
         self.url = url
+        self.private = private
         self._writer = writer
         self._readers = readers
+        self._watch = watch
         self._resources = resources
-        self._outside: list[Callable[[], None]] = []
-        self._version: int | None = version
         self._pid = os.getpid()
 
     @classmethod
@@ -55,7 +57,7 @@ class Database:
         cls,
         url: str,
         *,
-        work: Work | None = None,
+        work: WorkCount | None = None,
         exclusive: bool = True,
         synchronous: Synchronous = "FULL",
         busy_timeout: float = BUSY_TIMEOUT,
@@ -72,31 +74,22 @@ class Database:
         """
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigError(f"expected synchronous to be FULL or NORMAL, got: {synchronous!r}")
-        place = place_of(url)
-        now = RealClock().now()
         with ExitStack() as resources:
-            if place.path is None:
-                path, flushing = _private_file(resources), "OFF"
-            else:
-                path, flushing = place.path, synchronous
-                if exclusive:
-                    resources.callback(StoreLock.take(path, now).release)
-
-            def connect(*, read_only: bool = True) -> Connection:
-                raw = sqlite.connect(path, synchronous=flushing, busy_timeout=busy_timeout, read_only=read_only)
-                return Connection(raw, path)
-
-            connection = connect(read_only=False)
+            file = _claim(place_of(url), synchronous, busy_timeout, exclusive, resources)
+            connection = file.connect(read_only=False)
             resources.callback(connection.close)
-            migrate(connection, now)
+            migrate(connection, RealClock().now())
             version = connection.data_version()
-            counted = work or NO_WORK
-            name = os.path.basename(path)
-            readers = Readers(connect, name=name, work=counted)
+            counted = WorkCount() if work is None else work
+            readers = Readers(file.connect, name=file.name, work=counted)
             resources.callback(readers.close)
-            writer = Writer(connection, name=name, work=counted)
+            writer = Writer(connection, name=file.name, work=counted)
             resources.callback(writer.close)
-            return cls(url, writer, readers, version, resources.pop_all())
+            watch = Watch(writer, version, name=file.name)
+            resources.callback(watch.close)
+            return cls(
+                url, private=file.private, writer=writer, readers=readers, watch=watch, resources=resources.pop_all()
+            )
 
     def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
         """Queue a transaction; never blocks.
@@ -151,26 +144,20 @@ class Database:
         """
         self._readers.read_later(query, then)
 
-    def on_outside_commit(self, callback: Callable[[], None]) -> None:
-        """Call back, on the writer's thread, when `poll_outside_commits` finds that another process committed."""
-        self._outside.append(callback)
+    def on_outside_commit(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call back when another process has committed, within a second; returns what takes the listener back.
+
+        The callback runs on the writer's thread and must not block. A private store is never written to by others.
+        """
+        return self._watch.listen(callback)
 
     def poll_outside_commits(self) -> None:
-        """Look whether another process committed since the last look; never blocks.
+        """Look at once whether another process committed since the last look; never blocks.
 
         Raises:
             RuntimeStopped: the store is closed.
         """
-        self._writer.look(Connection.data_version, self._compare_version)
-
-    def _compare_version(self, outcome: Outcome[int]) -> None:
-        if outcome.error is not None:
-            log.warning("store %s can't be watched: %s", self.url, outcome.error)
-            return
-        before, self._version = self._version, outcome.value
-        if before != self._version:
-            for callback in tuple(self._outside):
-                _notify(callback)
+        self._watch.look()
 
     def close(self) -> None:
         """Do what is queued, end the threads, close the files and let the lock go.
@@ -187,18 +174,42 @@ class Database:
         self.close()
 
 
-def _notify(callback: Callable[[], None]) -> None:
-    try:
-        callback()
-    except Exception:
-        log.exception("a listener to the commits of others failed")
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The file of a store, and how it is opened."""
+
+    path: str
+    private: bool
+    synchronous: str
+    busy_timeout: float
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.path)
+
+    def connect(self, *, read_only: bool = True) -> Connection:
+        raw = sqlite.connect(
+            self.path, synchronous=self.synchronous, busy_timeout=self.busy_timeout, read_only=read_only
+        )
+        return Connection(raw, self.path)
+
+
+def _claim(place: Place, synchronous: str, busy_timeout: float, exclusive: bool, resources: ExitStack) -> _File:
+    """The file of a place, which is ours from here on until `resources` are closed."""
+    if place.path is None:
+        return _File(_private_file(resources), True, "OFF", busy_timeout)
+    if exclusive:
+        resources.callback(StoreLock.take(place.path, RealClock().now()).release)
+    return _File(place.path, False, synchronous, busy_timeout)
 
 
 def _private_file(resources: ExitStack) -> str:
     """A database file in a directory of its own, removed with it, at the end of the process at the latest."""
     directory = tempfile.mkdtemp(prefix="flowstone-")
-    resources.callback(_remove, directory, os.getpid())
-    atexit.register(_remove, directory, os.getpid())
+    remove = partial(_remove, directory, os.getpid())
+    atexit.register(remove)
+    resources.callback(atexit.unregister, remove)
+    resources.callback(remove)
     return os.path.join(directory, "memory.db")
 
 

@@ -35,8 +35,7 @@ def page(
     Raises:
         ValidationError: a cursor that no page gave, or a limit below 1.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ValidationError(f"expected limit to be an int of at least 1, got: {shown(limit)}")
+    size = _size(limit)
     given = {column: value for column, value in filters.items() if value is not None}
     conditions = [f"{column} = :{column}" for column in given]
     if cursor is not None:
@@ -46,14 +45,20 @@ def page(
     where = " and ".join(conditions) or "true"
     sql = f"select * from {table} where {where} order by id desc limit :limit"
     # One row more than asked for tells whether another page follows.
-    rows = connection.execute(sql, given, limit=limit + 1, cursor=_position(cursor), since=since)
-    found = Page(make(row) for row in rows[:limit])
-    if len(rows) > limit:
-        found.next_cursor = str(rows[limit - 1].id)
+    rows = connection.execute(sql, given, limit=size + 1, cursor=_position(cursor), since=since)
+    found = Page(make(row) for row in rows[:size])
+    if len(rows) > size:
+        found.next_cursor = str(rows[size - 1].id)
     return found
 
 
-def _position(cursor: str | None) -> int:
+def _size(limit: object) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ValidationError(f"expected limit to be an int of at least 1, got: {shown(limit)}")
+    return limit
+
+
+def _position(cursor: object) -> int:
     if cursor is None:
         return 0
     if not isinstance(cursor, str) or not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:

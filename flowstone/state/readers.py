@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from actors.backends.work import Token, WorkCount
 from actors.raw import Lock, get_ident, start_thread
 from flowstone.errors import ForkedRuntime, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
-from flowstone.state.work import Token, Work
 
 __all__ = ["THREADS", "Readers"]
 
@@ -41,7 +41,7 @@ class _Job:
 class Readers:
     """Queries for callers that wait, and for those that want to be told."""
 
-    def __init__(self, connect: Callable[[], Connection], *, name: str, work: Work) -> None:
+    def __init__(self, connect: Callable[[], Connection], *, name: str, work: WorkCount) -> None:
         self._connect = connect
         self._name = name
         self._work = work

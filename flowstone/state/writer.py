@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from actors.backends.work import Token, WorkCount
 from actors.raw import Lock, get_ident, start_thread
 from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
-from flowstone.state.work import Token, Work
 
 __all__ = ["GROUP_LIMIT", "Writer"]
 
@@ -35,14 +35,14 @@ class _Job:
 
     call: Callable[[Connection], Any]
     then: Callable[[Outcome[Any]], None]
-    token: Token
-    look: bool = False
+    token: Token | None = None
+    """None marks a look: nobody waits for it."""
 
 
 class Writer:
     """The thread that writes; from its start to its end nobody else uses the connection that it is given."""
 
-    def __init__(self, connection: Connection, *, name: str, work: Work) -> None:
+    def __init__(self, connection: Connection, *, name: str, work: WorkCount) -> None:
         self._connection = connection
         self._name = name
         self._work = work
@@ -67,19 +67,19 @@ class Writer:
             RuntimeStopped: the store is closed.
             ForkedRuntime: the store was opened by the process that forked this one.
         """
-        self._put(transaction, then, what="store write", look=False)
+        self._put(lambda: _Job(transaction, then, self._work.begin("store write")))
 
     def look(self, call: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
-        """Queue a call on the writer's connection outside of transactions; otherwise as `write`."""
-        self._put(call, then, what="store look", look=True)
+        """Queue a call on the writer's connection, outside of transactions and no work in flight; else as `write`."""
+        self._put(lambda: _Job(call, then))
 
-    def _put(self, call: Callable[[Connection], T], then: Callable[[Outcome[T]], None], what: str, look: bool) -> None:
+    def _put(self, make: Callable[[], _Job]) -> None:
         if os.getpid() != self._pid:
             raise ForkedRuntime(f"store {self._name} was opened by process {self._pid}: open it after the fork")
         with self._gate:
             if self._closed:
                 raise RuntimeStopped(f"store {self._name} is closed")
-            self._queue.put(_Job(call, then, self._work.begin(what), look))
+            self._queue.put(make())
 
     def close(self) -> None:
         """Do what is queued and end the thread; harmless when repeated."""
@@ -97,9 +97,9 @@ class Writer:
         while going_on:
             jobs, going_on = self._gather()
             for job in jobs:
-                if job.look:
+                if job.token is None:
                     _acknowledge(job, _attempt(job, self._connection))
-            group = [job for job in jobs if not job.look]
+            group = [job for job in jobs if job.token is not None]
             if group:
                 self._settle(group)
         self._going_on.release()
@@ -188,4 +188,5 @@ def _acknowledge(job: _Job, outcome: Outcome[Any]) -> None:
     except BaseException:  # noqa: B036
         log.exception("an acknowledgement of the store failed")
     finally:
-        job.token.end()
+        if job.token is not None:
+            job.token.end()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.backends.work import WorkCount
 from actors.clock import RealClock
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.outcome import Outcome
@@ -64,26 +65,6 @@ class Hang:
         self._go.set()
 
 
-class CountedWork:
-    """Counts as `actors` does, and tells what is in flight."""
-
-    def __init__(self) -> None:
-        self.in_flight: list[str] = []
-
-    def begin(self, what: str) -> Any:
-        self.in_flight.append(what)
-        return CountedToken(self, what)
-
-
-class CountedToken:
-    def __init__(self, work: CountedWork, what: str) -> None:
-        self._work = work
-        self._what = what
-
-    def end(self) -> None:
-        self._work.in_flight.remove(self._what)
-
-
 @pytest.fixture
 def answer() -> type[Answer]:
     return Answer
@@ -104,12 +85,12 @@ def hang() -> Iterator[Callable[[], Hang]]:
 
 
 @pytest.fixture
-def work() -> CountedWork:
-    return CountedWork()
+def work() -> WorkCount:
+    return WorkCount()
 
 
 @pytest.fixture
-def executor_of(work: CountedWork, hang: object) -> Iterator[Callable[[int | None], ThreadExecutor]]:
+def executor_of(work: WorkCount, hang: object) -> Iterator[Callable[[int | None], ThreadExecutor]]:
     """Makes executors with a number of threads; stops them in the end, before what hangs is let go."""
     made: list[ThreadExecutor] = []
 

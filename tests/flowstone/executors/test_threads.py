@@ -244,14 +244,14 @@ def test_work_in_flight_is_counted_until_then_has_returned(
         call,
         timeout=None,
         name="poll s3",
-        then=lambda outcome: (counts.append(list(work.in_flight)), done.then(outcome)),
+        then=lambda outcome: (counts.append(work.pending()), done.then(outcome)),
         ended=done.ended,
     )
-    assert work.in_flight == ["user: poll s3"]
+    assert work.pending() == ["user: poll s3"]
     call.let_go()
     done.wait_ended()
     assert counts == [["user: poll s3"]]
-    assert work.in_flight == []
+    assert work.pending() == []
 
 
 def test_a_call_that_was_given_up_is_work_no_more(executor: ThreadExecutor, work: Any, answer: Any, hang: Any) -> None:
@@ -260,7 +260,7 @@ def test_a_call_that_was_given_up_is_work_no_more(executor: ThreadExecutor, work
     done.wait()
     submit(executor, int, answer=later)
     later.wait_ended()
-    assert work.in_flight == []
+    assert work.pending() == []
 
 
 def test_after_stop_nothing_is_taken(executor: ThreadExecutor, answer: Any) -> None:
@@ -294,7 +294,7 @@ def test_stop_tells_those_that_still_run_and_those_that_wait(
     assert "queued" in str(waiting.outcomes[0].error)
     assert (running.order, waiting.order) == (["then"], ["then", "ended"])
     assert [one.name for one in executor.abandoned()] == ["slow"]
-    assert work.in_flight == []
+    assert work.pending() == []
     call.let_go()
     running.wait_ended()
     assert running.order == ["then", "ended"]
@@ -342,11 +342,11 @@ def test_a_number_of_threads_is_at_least_one(executor_of: MakeExecutor, threads:
 
 FORK = """
 import os
+from actors.backends.work import WorkCount
 from actors.clock import RealClock
 from flowstone.errors import ForkedRuntime
 from flowstone.executors.threads import ThreadExecutor
-from flowstone.state.work import NO_WORK
-executor = ThreadExecutor("user", clock=RealClock(), work=NO_WORK, threads=None)
+executor = ThreadExecutor("user", clock=RealClock(), work=WorkCount(), threads=None)
 if os.fork() == 0:
     try:
         executor.submit(int, timeout=None, name="call", then=print)

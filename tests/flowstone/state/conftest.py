@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import flowstone
+from actors.backends.work import WorkCount
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
@@ -53,28 +54,6 @@ class Held:
         self._answer.wait()
 
 
-class CountedWork:
-    """Counts as `actors` does, and tells which work is in flight."""
-
-    def __init__(self) -> None:
-        self.in_flight: list[str] = []
-        self.begun: list[str] = []
-
-    def begin(self, what: str) -> Any:
-        self.in_flight.append(what)
-        self.begun.append(what)
-        return CountedToken(self, what)
-
-
-class CountedToken:
-    def __init__(self, work: CountedWork, what: str) -> None:
-        self._work = work
-        self._what = what
-
-    def end(self) -> None:
-        self._work.in_flight.remove(self._what)
-
-
 @pytest.fixture
 def answer() -> type[Answer]:
     return Answer
@@ -86,8 +65,8 @@ def held() -> type[Held]:
 
 
 @pytest.fixture
-def work() -> CountedWork:
-    return CountedWork()
+def work() -> WorkCount:
+    return WorkCount()
 
 
 @pytest.fixture

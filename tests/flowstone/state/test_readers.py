@@ -142,9 +142,9 @@ def test_an_answer_may_close_the_store(url: str, answer: Any) -> None:
 def test_work_in_flight_counts_later_reads(url: str, work: Any, answer: Any) -> None:
     with Database.open(url, work=work) as database:
         done = answer()
-        database.read_later(lambda _connection: list(work.in_flight), done)
+        database.read_later(lambda _connection: work.pending(), done)
         assert done.wait().value == ["store read"]
-    assert work.in_flight == []
+    assert work.pending() == []
 
 
 @pytest.mark.concurrent

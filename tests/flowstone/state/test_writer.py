@@ -222,20 +222,26 @@ def test_closing_does_what_is_queued_and_then_refuses(url: str, held: Any, answe
 
 
 def test_work_in_flight_ends_when_the_acknowledgement_has_returned(url: str, work: Any, answer: Any) -> None:
-    counts: list[int] = []
+    counts: list[list[str]] = []
     with Database.open(url, work=work) as database:
         done = answer()
 
         def then(outcome: Any) -> None:
-            counts.append(len(work.in_flight))
+            counts.append(work.pending())
             done(outcome)
 
         database.write(lambda connection: connection.execute("select 1"), then)
         done.wait()
-        database.transact(lambda connection: None)
-        counts.append(len(work.begun))
-    assert counts == [1, 2]
-    assert work.in_flight == []
+        assert work.wait_idle(20)
+    assert counts == [["store write"]]
+
+
+def test_a_look_for_the_commits_of_others_is_no_work_in_flight(url: str, work: Any, held: Any) -> None:
+    with Database.open(url, work=work) as database:
+        group = held(database)
+        database.poll_outside_commits()
+        assert work.pending() == ["store write"]
+        group.let_go()
 
 
 def test_the_writer_has_a_name(database: Database) -> None:
