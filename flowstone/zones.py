@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from importlib import metadata, resources
+from importlib import import_module
 from io import BytesIO
 from itertools import pairwise
+from pkgutil import get_data
 from zoneinfo import ZoneInfo
 
 from flowstone.errors import CronError, did_you_mean, shown
@@ -44,10 +45,9 @@ class Segment:
     offset: int
 
 
-@lru_cache(maxsize=None)
 def tzdata_version() -> str:
     """Return the version of the `tzdata` package that all zones are read from, as `2026.6`."""
-    return metadata.version("tzdata")
+    return str(import_module("tzdata").__version__)
 
 
 def zone(name: str) -> ZoneInfo:
@@ -73,7 +73,7 @@ def zone(name: str) -> ZoneInfo:
 
 @lru_cache(maxsize=None)
 def _names() -> frozenset[str]:
-    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
+    return frozenset(_resource("zones").decode().split())
 
 
 def _data(name: str) -> bytes:
@@ -82,7 +82,13 @@ def _data(name: str) -> bytes:
     if name not in _names():
         hint = did_you_mean(name[:80], _names()) or "; expected an IANA name such as 'Europe/London'"
         raise _refused(name, f"tzdata {tzdata_version()} has no such zone{hint}")
-    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+    return _resource(f"zoneinfo/{name}")
+
+
+def _resource(path: str) -> bytes:
+    data = get_data("tzdata", path)
+    assert data is not None
+    return data
 
 
 def _refused(name: object, reason: str) -> CronError:

@@ -2,13 +2,13 @@
 
 from bisect import bisect_right
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from flowstone.cron.fields import Fields
 from flowstone.cron.syntax import parse
 from flowstone.cron.text import refuse
-from flowstone.cron.timing import EPOCH, at, before, floor, nothing
+from flowstone.cron.timing import at, before, floor, nothing
 from flowstone.cron.windows import FOLDS, GAPS, Timeline, timeline
 from flowstone.zones import zone
 
@@ -69,7 +69,7 @@ class Cron:
         found = self._first(floor(instant) + 1)
         if found is None:
             raise nothing(self, "after", instant)
-        return EPOCH + timedelta(0, found)
+        return at(found)
 
     def previous_before(self, instant: datetime) -> datetime:
         """Return the last instant strictly before this one, in UTC.
@@ -96,15 +96,7 @@ class Cron:
         return instants
 
     def _first(self, second: int) -> int | None:
-        near = self._near
-        found = self._first_in(near, second) if second < near.end else None
-        return self._first_in(self._timeline(FAR), second) if found is None else found
-
-    def _last(self, second: int) -> int | None:
-        near = self._near
-        return self._last_in(near if second < near.end else self._timeline(FAR), second)
-
-    def _first_in(self, line: Timeline, second: int) -> int | None:
+        line = self._near if second < self._near.end else self._timeline(FAR)
         windows = line.windows
         index = max(bisect_right(line.begins, second) - 1, 0)
         search, start, end, offset = windows[index]
@@ -117,7 +109,7 @@ class Cron:
                 return (match if match > start else start) - offset
             index += 1
             if index == len(windows):
-                return None
+                return self._first(line.end) if line is self._near else None
             search, start, end, offset = windows[index]
             # Nothing matches from `local` up to `match`, so only a window that begins elsewhere is searched.
             if not local <= search <= match:
@@ -125,7 +117,8 @@ class Cron:
                 match = self._fields.first(local)
         return None
 
-    def _last_in(self, line: Timeline, second: int) -> int | None:
+    def _last(self, second: int) -> int | None:
+        line = self._near if second < self._near.end else self._timeline(FAR)
         for index in range(bisect_right(line.begins, second) - 1, -1, -1):
             search, start, end, offset = line.windows[index]
             local = min(second + offset, end - 1)

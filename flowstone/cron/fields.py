@@ -7,10 +7,10 @@ decided from the table, never by searching years.
 Local instants are whole seconds since 1970-01-01T00:00:00 of the local clock.
 """
 
-from calendar import isleap
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import pairwise
 
 __all__ = ["DayOfMonth", "DayOfWeek", "Days", "Fields", "days"]
 
@@ -19,9 +19,13 @@ FIRST_DAY = date.min.toordinal() - EPOCH_DAY
 LAST_DAY = date.max.toordinal() - EPOCH_DAY
 MINUTES = 1440
 ALL_MONTHS = 0b1111111111110
-LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 SHAPES = tuple((first, length) for length in range(28, 32) for first in range(7))
 """First weekday (Sunday is 0) and length of every month that the calendar has."""
+MONTH_STARTS = [date(year, month, 1).toordinal() for year in range(2000, 2401) for month in range(1, 13)]
+CALENDAR = bytes(1) + bytes((after - start - 28) * 7 + start % 7 for start, after in pairwise(MONTH_STARTS))
+"""The shape of a month, at `year % 400 * 12 + month`: the calendar repeats after 400 years."""
+POSSIBLE = tuple(frozenset(CALENDAR[month::12]) for month in range(1, 13))
+"""The shapes that January to December can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +78,19 @@ class Days:
     @property
     def possible(self) -> bool:
         """Whether any day of the calendar matches: all 14 kinds of year occur, so all shapes of a month do."""
-        return any(
-            self.shapes[SHAPES.index((first, length))]
-            for month in range(1, 13)
-            if self.months >> month & 1
-            for length in ((28, 29) if month == 2 else (LENGTHS[month],))
-            for first in range(7)
-        )
+        months = (shapes for month, shapes in enumerate(POSSIBLE, 1) if self.months >> month & 1)
+        return any(self.shapes[shape] for shapes in months for shape in shapes)
 
     def first(self, day: int) -> int | None:
         """Return the first matching day (since 1970-01-01) from `day` on; None past the year 9999."""
         if day > LAST_DAY:
             return None
         at = date.fromordinal(day + EPOCH_DAY)
-        year, month = at.year, at.month
-        start, skipped = day - at.day, at.day
+        year, month, skipped = at.year, at.month, at.day
+        start = day - skipped
         while True:
             if self.months >> month & 1:
-                left = self._mask(year, month, start) >> skipped
+                left = self.shapes[CALENDAR[year % 400 * 12 + month]] >> skipped
                 if left:
                     return start + skipped + (left & -left).bit_length() - 1
             later = self.months >> (month + 1)
@@ -111,7 +110,7 @@ class Days:
         start, kept = day - at.day, (2 << at.day) - 1
         while True:
             if self.months >> month & 1:
-                left = self._mask(year, month, start) & kept
+                left = self.shapes[CALENDAR[year % 400 * 12 + month]] & kept
                 if left:
                     return start + left.bit_length() - 1
             earlier = self.months & ((1 << month) - 1)
@@ -120,11 +119,6 @@ class Days:
             if year < date.min.year:
                 return None
             start, kept = date(year, month, 1).toordinal() - EPOCH_DAY - 1, -1
-
-    def _mask(self, year: int, month: int, start: int) -> int:
-        # `start` is the day before the month's first; 1970-01-01 was a Thursday.
-        length = 29 if month == 2 and isleap(year) else LENGTHS[month]
-        return self.shapes[(length - 28) * 7 + (start + 5) % 7]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +135,34 @@ class Fields:
     def first(self, second: int) -> int | None:
         """Return the first matching local second from `second` on; None past the year 9999."""
         day, minute = divmod((second + 59) // 60, MINUTES)
-        found = day if self.days is None else self.days.first(day)
-        if found == day:
-            left = self.times >> minute
-            if left:
-                return (day * MINUTES + minute + (left & -left).bit_length() - 1) * 60
-            found = day + 1 if self.days is None else self.days.first(day + 1)
-        if found is None or found > LAST_DAY:
+        left = self.times >> minute
+        if not left:
+            day, minute, left = day + 1, 0, self.times
+        if self.days is not None:
+            found = self.days.first(day)
+            if found is None:
+                return None
+            if found != day:
+                day, minute, left = found, 0, self.times
+        elif day > LAST_DAY:
             return None
-        return (found * MINUTES + (self.times & -self.times).bit_length() - 1) * 60
+        return (day * MINUTES + minute + (left & -left).bit_length() - 1) * 60
 
     def last(self, second: int) -> int | None:
         """Return the last matching local second up to `second`; None before the year 1."""
         day, minute = divmod(second // 60, MINUTES)
-        found = day if self.days is None else self.days.last(day)
-        if found == day:
-            left = self.times & ((2 << minute) - 1)
-            if left:
-                return (day * MINUTES + left.bit_length() - 1) * 60
-            found = day - 1 if self.days is None else self.days.last(day - 1)
-        return None if found is None else (found * MINUTES + self.times.bit_length() - 1) * 60
+        left = self.times & ((2 << minute) - 1)
+        if not left:
+            day, left = day - 1, self.times
+        if self.days is not None:
+            found = self.days.last(day)
+            if found is None:
+                return None
+            if found != day:
+                day, left = found, self.times
+        elif day < FIRST_DAY:
+            return None
+        return (day * MINUTES + left.bit_length() - 1) * 60
 
 
 @lru_cache(maxsize=4096)

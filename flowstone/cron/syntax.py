@@ -1,12 +1,13 @@
 """The reading of cron expressions, with croniter as the parser of each field.
 
-croniter sees text that `text.split` passed, one field at a time, and never a time zone: its days, gaps
-and folds are not cron's (semantics: Debian's cron(8) and crontab(5)). Field by field, what it reads is cached for
-all expressions that share a field.
+croniter sees text that `text.split` passed, one field at a time, and never a time zone: its gaps and folds, and its
+ways to combine the day fields, are not those of Debian's cron(8) and crontab(5). What it reads is cached by field,
+for all expressions that share one.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 
 from croniter import croniter
 
@@ -57,7 +58,7 @@ def _parse(expression: str, name: str | None) -> Fields:
         read[MONTH].mask,
     )
     if not found.possible:
-        reason = f"no year has such a day with month {texts[MONTH]!r} and day-of-week {texts[WEEKDAY]!r}; it never fires"
+        reason = f"never fires: no year has such a day with month {texts[MONTH]!r}, day-of-week {texts[WEEKDAY]!r}"
         raise refuse(expression, FIELDS[DAY].name, reason)
     return Fields(
         times=_times(read[MINUTE].mask, read[HOUR].mask),
@@ -76,7 +77,8 @@ def _seed(expression: str, index: int, text: str, name: str | None) -> bytes | N
         return None
     if not name:
         raise refuse(expression, FIELDS[index].name, "H is a hash of the schedule's name, and there is none")
-    return name.encode("utf-8", "surrogatepass")
+    # croniter hashes by CRC-32 shifted by the field's number: of one seed, minute and hour take 240 of 1440 values.
+    return sha256(f"{FIELDS[index].name}:{name}".encode("utf-8", "surrogatepass")).digest()
 
 
 @lru_cache(maxsize=16_384)

@@ -1,11 +1,11 @@
 """What schedules ask of cron expressions and intervals alike, and how instants come in and go out."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 from flowstone.errors import CronError, shown
 
-__all__ = ["EPOCH", "Timing", "at", "before", "floor", "nothing"]
+__all__ = ["Timing", "at", "before", "floor", "nothing"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,7 +59,8 @@ def before(instant: datetime) -> int:
 
 def at(second: int) -> datetime:
     """Return a second since the epoch as an aware UTC datetime."""
-    return EPOCH + timedelta(0, second)
+    # 0.30 µs; `EPOCH + timedelta(0, second)` takes 0.48 µs.
+    return datetime.fromtimestamp(second, UTC)
 
 
 def nothing(timing: object, where: str, instant: datetime) -> CronError:
