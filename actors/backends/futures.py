@@ -1,0 +1,146 @@
+"""The future: set from any thread, waited for from any thread or actor.
+
+An actor on greenlets that waits lets the hub go on; a thread waits on a raw lock. pykka's `map filter reduce join` work on it.
+"""
+from __future__ import annotations
+
+import queue
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import pykka
+
+from actors.backends.base import RUNNERS, Target
+from actors.clock import Clock
+from actors.errors import AskTimeout
+from actors.raw import Lock, get_ident
+
+__all__ = ["ExcInfo", "Future"]
+
+T = TypeVar("T")
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+# One lock for all futures: it is held for a few assignments, and a lock each would double the cost of an ask.
+_SETTLING = Lock()
+
+
+class Future(pykka.Future[T]):
+    """A value or an exception to come. Settled once; `set` on a settled one raises `queue.Full` as in pykka."""
+
+    _get_hook = None
+    _outcome: tuple[Any, BaseException | None] | None = None
+    _waiters: list[Callable[[], object]] | None = None
+    target: Target | None = None
+    """Whose answer this is; None for a future of nobody's."""
+    what = "the future"
+
+    def __init__(self) -> None:
+        # pykka's constructor only sets what the class sets here.
+        pass
+
+    def get(self, *, timeout: float | None = None) -> Any:
+        """Return the value, or raise the exception, waiting for it up to `timeout` seconds.
+
+        In an actor the timeout counts by the system's clock, elsewhere it is real time. Raises AskTimeout.
+        """
+        if self._get_hook is not None:
+            return super().get(timeout=timeout)
+        outcome = self._outcome
+        if outcome is None:
+            if not self._wait(timeout, virtual=True):
+                raise AskTimeout(self.describe(), timeout or 0.0)
+            outcome = self._outcome
+            assert outcome is not None
+        value, error = outcome
+        if error is not None:
+            raise error
+        return value
+
+    def settled(self, timeout: float | None = None) -> bool:
+        """Wait up to `timeout` seconds of real time; returns whether there is a value or an exception."""
+        return self._outcome is not None or self._wait(timeout, virtual=False)
+
+    @property
+    def done(self) -> bool:
+        """Tell whether there is a value or an exception."""
+        return self._outcome is not None
+
+    def exception(self) -> BaseException | None:
+        """Return the exception of a settled future, None for a value."""
+        return self._outcome[1] if self._outcome is not None else None
+
+    def set(self, value: Any = None) -> None:
+        """Settle with `value`. Raises queue.Full when settled already."""
+        if not self.offer(value):
+            raise queue.Full
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Settle with an exception: an `exc_info` triple, an exception, or by default the one being handled. Raises queue.Full."""
+        if isinstance(exc_info, BaseException):
+            error: BaseException | None = exc_info
+        else:
+            error = (exc_info if exc_info is not None else sys.exc_info())[1]
+        if error is None:
+            raise TypeError("expected an exception, got none")
+        if not self.offer(None, error):
+            raise queue.Full
+
+    def offer(self, value: Any, error: BaseException | None = None) -> bool:
+        """Settle if that has not happened yet; returns whether it did."""
+        with _SETTLING:
+            if self._outcome is not None or self._get_hook is not None:
+                return False
+            self._outcome = (value, error)
+            waiters, self._waiters = self._waiters, None
+        if waiters is not None:
+            for wake in waiters:
+                wake()
+        return True
+
+    def on_done(self, wake: Callable[[], object]) -> bool:
+        """Call `wake()` once when this is settled, in the settling thread; returns False, and calls nothing, when it is already."""
+        with _SETTLING:
+            if self._outcome is not None:
+                return False
+            if self._waiters is None:
+                self._waiters = [wake]
+            else:
+                self._waiters.append(wake)
+            return True
+
+    def forget(self, wake: Callable[[], object]) -> None:
+        """Take back what `on_done` was given."""
+        with _SETTLING:
+            if self._waiters is not None and wake in self._waiters:
+                self._waiters.remove(wake)
+
+    def describe(self) -> str:
+        """Return whose answer this is, for messages."""
+        return getattr(self.target, "path", self.what)
+
+    def _wait(self, timeout: float | None, *, virtual: bool) -> bool:
+        runner = RUNNERS.get(get_ident())
+        if runner is not None:
+            return runner.wait(self, timeout, virtual)
+        return wait_in_thread(self, timeout, None)
+
+
+def wait_in_thread(future: Future[Any], timeout: float | None, clock: Clock | None) -> bool:
+    """Stop the calling operating system thread until `future` is settled; `clock` measures `timeout` when it is given."""
+    if clock is not None and timeout is not None:
+        either: Future[None] = Future()
+        future.on_done(lambda: either.offer(None))
+        timer = clock.call_after(timeout, lambda: either.offer(None))
+        if not future.done:
+            wait_in_thread(either, None, None)
+        timer.cancel()
+        return future.done
+    bell = Lock()
+    bell.acquire()
+    if future.on_done(bell.release):
+        bell.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        if not future.done:
+            future.forget(bell.release)
+    return future.done

@@ -1,0 +1,410 @@
+"""The backend of greenlets: all actors on one gevent hub, in a thread of our own or, in a patched process, on the host's hub.
+
+An actor without messages holds no greenlet: a worker from a pool takes its turn and goes back when the mailbox is empty. A worker whose
+actor waits (for an answer, for gevent's own I/O) is parked with it, and the hub goes on with another one.
+
+All crossing of threads is in this file, and it is one thing: `_bridge`, a deque that any thread appends to, and `_async`, the libev watcher
+that tells the hub to look. Nothing else of gevent may be touched from another thread: its locks, events and queues break the loop's count of
+live watchers, and the hub ends in `LoopExit`.
+
+Work is counted as one unit for the whole hub, held from the first message until nothing is ready and no actor is in the middle of one:
+1. a foreign sender appends to the bridge, and takes the unit unless `_signalled` says that a drain is still to come;
+2. the drain clears `_signalled` before it reads the bridge, so what is appended later signals again;
+3. the unit is given back, under `_gate`, only when bridge, ready queue and active count are empty and no drain is to come.
+"""
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from actors.backends.base import RUNNERS, Backend, Target, Task
+from actors.backends.futures import Future
+from actors.backends.work import WorkCount
+from actors.clock import Clock, RealClock
+from actors.errors import WouldBlock
+from actors.raw import Lock, get_ident, is_patched, start_thread
+
+__all__ = ["GreenletBackend", "Killed"]
+
+logger = logging.getLogger("actors")
+TURNS_BETWEEN_POLLS = 1000
+IDLE_WORKERS = 256
+
+
+class Killed(GreenletExit):
+    """Thrown into an actor's greenlet to break it off."""
+
+
+class _Worker(greenlet):
+    """A greenlet that takes tasks' turns, one after the other."""
+
+    def __init__(self, backend: GreenletBackend) -> None:
+        super().__init__(parent=backend.hub)
+        self._backend = backend
+        self.current: Task | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the path of the actor whose turn it is."""
+        return self.current.path if self.current is not None else "actors-worker"
+
+    def run(self, task: Task) -> None:
+        backend = self._backend
+        while True:
+            self.current = task
+            task.worker = self
+            backend.busy.add(self)
+            try:
+                task.run()
+            except GreenletExit:
+                # A kill that came between two messages; whoever killed has ended the actor.
+                pass
+            backend.busy.discard(self)
+            self.current = task.worker = None
+            if not backend.released(task, self):
+                return
+            try:
+                task = backend.switch_to_hub()
+            except GreenletExit:
+                return
+
+
+class _Parked:
+    """A greenlet that waits; `wake` lets it go on, from any thread, once."""
+
+    __slots__ = ("_backend", "greenlet", "waiting")
+
+    def __init__(self, backend: GreenletBackend, parked: greenlet) -> None:
+        self._backend = backend
+        self.greenlet: greenlet | None = parked
+        self.waiting = True
+
+    def wake(self) -> None:
+        if get_ident() == self._backend.ident:
+            self.deliver(None)
+        else:
+            self._backend.cross(self, None)
+
+    def deliver(self, item: Any) -> bool:
+        if self.waiting:
+            self.waiting = False
+            self._backend.make_ready(self)
+        return True
+
+    def resume(self) -> None:
+        if self.greenlet is not None:
+            self.greenlet.switch()
+
+
+class _Throw:
+    """A kill on its way to the greenlet that takes the task's turn."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def resume(self) -> None:
+        worker = self._task.worker
+        if worker is not None:
+            worker.throw(Killed())
+
+
+class _Call:
+    """A function to be called on the hub; it must not block."""
+
+    __slots__ = ("_fn",)
+
+    def __init__(self, fn: Callable[[], object]) -> None:
+        self._fn = fn
+
+    def deliver(self, item: Any) -> bool:
+        self._fn()
+        return True
+
+
+class GreenletBackend(Backend):
+    """Runs all tasks on one hub."""
+
+    name = "greenlets"
+
+    def __init__(self, work: WorkCount, name: str) -> None:
+        self.work = work
+        self.real = RealClock(self._alarm)
+        self.clock: Clock = self.real
+        self.own_thread = not is_patched()
+        self.ident = 0
+        self.ready: deque[Any] = deque()
+        self.busy: set[_Worker] = set()
+        self.turns = 0
+        self._pool: list[_Worker] = []
+        self._active = 0
+        self._kicked = False
+        self._gate = Lock()
+        self._held = False
+        self._signalled = False
+        self._bridge: deque[tuple[Any, Any]] = deque()
+        self._timer: Any = None
+        self._timer_due = 0.0
+        self._ended: Future[None] = Future()
+        started: Future[None] = Future()
+        if self.own_thread:
+            start_thread(f"{name}-hub", lambda: self._run(started))
+            started.get()
+        else:
+            self._attach()
+
+    def _attach(self) -> None:
+        self.hub: Any = gevent.get_hub()
+        self.loop = self.hub.loop
+        # gevent's own Hub.switch looks for a switch_out hook on each call; our greenlets have none.
+        self.switch_to_hub: Callable[[], Any] = greenlet.switch.__get__(self.hub)
+        self._async = self.loop.async_()
+        self._async.start(self._drain)
+        self.ident = get_ident()
+        self._beneath = RUNNERS.get(self.ident)
+        RUNNERS[self.ident] = self
+
+    def _detach(self) -> None:
+        ident, self.ident = self.ident, -1
+        if RUNNERS.get(ident) is self:
+            RUNNERS.pop(ident)
+            if self._beneath is not None:
+                RUNNERS[ident] = self._beneath
+        for worker in self._pool:
+            worker.throw(GreenletExit)
+        self._async.close()
+        if self._timer is not None:
+            self._timer.close()
+        if self._held:
+            self._held = False
+            self.work.down()
+        self._ended.offer(None)
+
+    def _run(self, started: Future[None]) -> None:
+        self._attach()
+        self._main = getcurrent()
+        started.set(None)
+        self.switch_to_hub()
+        self._detach()
+        self.hub.destroy(destroy_loop=True)
+
+    # -- from any thread
+
+    def start(self, task: Task) -> None:
+        self.call(lambda: self.schedule(task))
+
+    def post(self, target: Target, item: Any) -> bool:
+        if get_ident() == self.ident:
+            return target.deliver(item)
+        if target.refuses():
+            return False
+        self._bridge.append((target, item))
+        if not self._signalled:
+            self._signal()
+        return True
+
+    def cross(self, target: Any, item: Any) -> None:
+        """Let `target.deliver(item)` be called on the hub."""
+        self._bridge.append((target, item))
+        if not self._signalled:
+            self._signal()
+
+    def kill(self, task: Task) -> None:
+        self.call(lambda: self.make_ready(_Throw(task)))
+
+    def call(self, fn: Callable[[], object]) -> None:
+        if get_ident() == self.ident:
+            fn()
+        else:
+            self.cross(_Call(fn), None)
+
+    def reap(self, task: Task) -> Future[None]:
+        freed: Future[None] = Future()
+
+        def look() -> None:
+            task.freed = freed
+            if not task.scheduled:
+                freed.offer(None)
+
+        self.call(look)
+        return freed
+
+    def forgive(self) -> None:
+        self.cross(_Call(self._forgive), None)
+
+    def stop(self, timeout: float) -> bool:
+        if not self.own_thread:
+            self._detach()
+            return True
+        self.cross(_Call(lambda: self.make_ready(_Leave(self._main))), None)
+        return get_ident() == self.ident or self._ended.settled(timeout)
+
+    def _signal(self) -> None:
+        with self._gate:
+            if self._signalled or self.ident < 0:
+                return
+            self._signalled = True
+            self._hold()
+        self._async.send()
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._held = True
+            self.work.up()
+
+    # -- on the hub's thread
+
+    def task(self) -> Task | None:
+        return getattr(getcurrent(), "current", None)
+
+    def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
+        here = getcurrent()
+        if here is self.hub:
+            raise WouldBlock(f"waiting for {future.describe()} on the hub itself would stop every actor; do it in an actor or a greenlet")
+        task: Task | None = getattr(here, "current", None)
+        parked = _Parked(self, here)
+        wake = parked.wake
+        if not future.on_done(wake):
+            return True
+        timer = None
+        if timeout is not None:
+            timer = (self.clock if virtual and task is not None else self.real).call_after(timeout, wake)
+        try:
+            self.switch_to_hub()
+        finally:
+            parked.greenlet = None
+            if task is not None and task.hung:
+                task.hung = False
+                self._active += 1
+            if timer is not None:
+                timer.cancel()
+            if not future.done:
+                future.forget(wake)
+        return future.done
+
+    def schedule(self, task: Task) -> None:
+        self._active += 1
+        self.ready.append(task)
+        if not self._kicked:
+            self._kick()
+
+    def make_ready(self, item: Any) -> None:
+        """Let `item.resume()` be called in its turn."""
+        self.ready.append(item)
+        if not self._kicked:
+            self._kick()
+
+    def released(self, task: Task, worker: _Worker) -> bool:
+        """Take back a worker after a task's turn; returns whether it is kept."""
+        if task.waits and not task.dead:
+            if task.hung:
+                task.hung = False
+                self._active += 1
+            self.ready.append(task)
+        else:
+            task.scheduled = False
+            if task.freed is not None:
+                task.freed.offer(None)
+            if task.hung:
+                task.hung = False
+            else:
+                self._active -= 1
+        if not self._kicked:
+            self._kick()
+        if len(self._pool) >= IDLE_WORKERS:
+            return False
+        self._pool.append(worker)
+        return True
+
+    def _kick(self) -> None:
+        self._kicked = True
+        if not self._held:
+            with self._gate:
+                self._hold()
+        self.loop.run_callback(self._turn)
+
+    def _turn(self) -> None:
+        ready, pool = self.ready, self._pool
+        for _ in range(TURNS_BETWEEN_POLLS):
+            if not ready:
+                break
+            self.turns += 1
+            item = ready.popleft()
+            if isinstance(item, Task):
+                worker = pool.pop() if pool else _Worker(self)
+                worker.switch(item)
+            else:
+                item.resume()
+        if ready:
+            self.loop.run_callback(self._turn)
+        else:
+            self._kicked = False
+            self._give_back()
+
+    def _drain(self) -> None:
+        kicked, self._kicked = self._kicked, True
+        self._signalled = False
+        bridge = self._bridge
+        for _ in range(len(bridge)):
+            target, item = bridge.popleft()
+            try:
+                if not target.deliver(item):
+                    target.lost(item)
+            except Exception:
+                logger.exception("a message from another thread failed")
+        if not kicked:
+            self._turn()
+
+    def _give_back(self) -> None:
+        with self._gate:
+            if not self._held or self.ready or self._active or self._signalled or self._bridge:
+                return
+            self._held = False
+        self.work.down()
+
+    def _forgive(self) -> None:
+        for worker in self.busy:
+            task = worker.current
+            if task is not None and not task.hung:
+                task.hung = True
+                self._active -= 1
+
+    # -- timers
+
+    def _alarm(self, due: float) -> None:
+        self.call(lambda: self._arm(due))
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            if self._timer_due <= due:
+                return
+            self._timer.close()
+        self._timer_due = due
+        self._timer = self.loop.timer(max(0.0, due - time.monotonic()))
+        self._timer.start(self._fire, update=True)
+
+    def _fire(self) -> None:
+        self._timer.close()
+        self._timer = None
+        due = self.real.run_due()
+        if due is not None:
+            self._arm(due)
+
+
+class _Leave:
+    """The last thing that a hub of our own does: going back to the thread's main greenlet."""
+
+    __slots__ = ("_main",)
+
+    def __init__(self, main: greenlet) -> None:
+        self._main = main
+
+    def resume(self) -> None:
+        self._main.switch()

@@ -1,0 +1,466 @@
+"""The cell: one incarnation of an actor, with its mailbox, its life from `init` to the last farewell, and who wants to know of its end.
+
+Everything here happens in the actor's own turn, but for `finish` of an actor that can't be stopped, which its supervisor calls.
+The end of an actor, in order:
+1. `terminate(reason)`, unless it was killed or `init` failed;
+2. the mailbox closes; from here on nothing is accepted, and what a name that survives restarts was told goes to the successor;
+3. timers, names and subscriptions go; asks still waiting are answered with the reason;
+4. its supervisor is told, then links, then monitors, then who waited for the end.
+"""
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pykka import messages as pykka_messages
+from pykka._introspection import get_attr_directly
+
+from actors.backends.base import Envelope, Task
+from actors.backends.futures import Future
+from actors.errors import ActorDeadError
+from actors.events import ActorCrashed, ActorStarted, ActorStopped, MessageLost
+from actors.messages import (
+    KILLED,
+    NORMAL,
+    ChildExited,
+    Crash,
+    Describe,
+    Down,
+    DownFor,
+    Exit,
+    ExitSignal,
+    Inspect,
+    Link,
+    Start,
+    Stop,
+    StopBy,
+    Tick,
+    Unlink,
+    Unwatch,
+    Watch,
+    is_normal,
+)
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.slot import Slot
+    from actors.system import System
+
+__all__ = ["Cell", "answer_for"]
+
+logger = logging.getLogger("actors")
+FAIR_SHARE = 256
+QUIET = (Tick, DownFor)
+
+
+class Cell(Task):
+    """One incarnation of an actor."""
+
+    __slots__ = (
+        "_path",
+        "_ref",
+        "actor",
+        "args",
+        "cls",
+        "current",
+        "deferred",
+        "in_hand",
+        "kwargs",
+        "last",
+        "last_at",
+        "links",
+        "names",
+        "parent",
+        "reason",
+        "slot",
+        "started_at",
+        "status",
+        "stopping",
+        "system",
+        "timers",
+        "topics",
+        "waiters",
+        "watchers",
+        "watching",
+    )
+
+    def __init__(
+        self, system: System, cls: type[Any], path: str, *, args: tuple[Any, ...], kwargs: Mapping[str, Any], parent: Cell | None = None, slot: Slot | None = None
+    ) -> None:
+        super().__init__(system.backend, slot.lock if slot is not None else None)
+        self.system = system
+        self.cls = cls
+        self._path = path
+        self.args = args
+        self.kwargs = kwargs
+        self.parent = parent
+        self.slot = slot
+        self.actor: Any = None
+        self._ref: ActorRef | None = None
+        self.status = "starting"
+        self.reason: Any = None
+        self.stopping: Any = None
+        self.current: Any = None
+        self.in_hand: Future[Any] | None = None
+        self.last: type[Any] | None = None
+        self.started_at = self.last_at = system.clock.monotonic()
+        self.links: set[Cell] | None = None
+        self.watchers: dict[Any, Callable[[Any], None]] | None = None
+        self.watching: dict[Any, ActorRef] | None = None
+        self.timers: set[Any] | None = None
+        self.deferred: set[Future[Any]] | None = None
+        self.names: set[str] | None = None
+        self.topics: set[str] | None = None
+        self.waiters: list[Future[Any]] | None = None
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    @property
+    def ref(self) -> ActorRef:
+        """Return the ref of this incarnation."""
+        if self._ref is None:
+            self._ref = self.cls.ref_class(self)
+        return self._ref
+
+    def launch(self) -> Future[Any]:
+        """Start the actor; the future gets its ref when `init` has ended, or the error of `init`."""
+        started: Future[Any] = Future()
+        started.target = self
+        with self.lock:
+            # In the hub's thread or before the thread's start: signals that a name passed on already come after the start.
+            self.urgent = deque((Start(started), *(self.urgent or ())))
+        self.backend.start(self)
+        return started
+
+    def dead_error(self) -> ActorDeadError:
+        """Return the error that a message to this ended actor gets."""
+        return ActorDeadError(self._path, self.reason)
+
+    def ended(self) -> Future[Any]:
+        """Return a future that is settled when the actor has ended."""
+        future: Future[Any] = Future()
+        self.send(Watch(future, future.offer))
+        return future
+
+    # -- a turn
+
+    def run(self) -> None:
+        self.last_at = self.system.monotonic()
+        mailbox = self.mailbox
+        for _ in range(FAIR_SHARE):
+            if self.urgent and self._obey():
+                return
+            try:
+                envelope = mailbox.popleft()
+            except IndexError:
+                return
+            self._handle(envelope)
+            if self.dead:
+                return
+
+    def _obey(self) -> bool:
+        """Act on the signals; returns whether the actor is dead."""
+        late: StopBy | None = None
+        while self.urgent and not self.dead:
+            signal = self.urgent.popleft()
+            if type(signal) is StopBy and time.monotonic() < signal.deadline and self.mailbox:
+                late = signal
+                continue
+            try:
+                _SIGNALS[type(signal)](self, signal)
+            except BaseException as error:
+                self._crashed(signal, None, error)
+            if self.stopping is not None and not self.dead:
+                self.finish(self.stopping)
+        if late is not None and self.urgent is not None:
+            self.urgent.append(late)
+        return self.dead
+
+    def _handle(self, envelope: Envelope) -> None:
+        message, reply, _ = envelope
+        kind = self.last = type(message)
+        self.handled += 1
+        self.current = message
+        self.in_hand = reply
+        try:
+            special = _SPECIAL.get(kind)
+            answer = self.actor.receive(message) if special is None else special(self, message)
+        except BaseException as error:
+            self._crashed(message, reply, error)
+            return
+        if reply is not None and self.in_hand is not None:
+            self.in_hand = None
+            reply.offer(answer)
+        self.current = None
+        if self.stopping is not None:
+            self.finish(self.stopping)
+
+    def _crashed(self, message: Any, reply: Future[Any] | None, error: BaseException) -> None:
+        if reply is not None:
+            self.in_hand = None
+            reply.offer(None, error)
+            if type(message) in _FORGIVING:
+                return
+        if self.dead:
+            return
+        if type(error).__name__ == "Killed":
+            self.finish(KILLED, terminate=False)
+        else:
+            self.finish(error)
+
+    def defer(self) -> Future[Any]:
+        """Take over the answer of the ask in hand; what is told instead of asked gets a future that nobody waits for."""
+        reply, self.in_hand = self.in_hand, None
+        if reply is None:
+            return Future()
+        if self.deferred is None:
+            self.deferred = set()
+        deferred, kept = self.deferred, reply
+        deferred.add(kept)
+        reply.on_done(lambda: deferred.discard(kept))
+        return reply
+
+    # -- the end
+
+    def kill(self) -> None:
+        """End the actor now, without `terminate`, wherever it is; a thread that can't be broken off is left to itself."""
+        self.backend.call(self._kill)
+
+    def _kill(self) -> None:
+        if not self.dead:
+            self.backend.kill(self)
+            self.finish(KILLED, terminate=False)
+
+    def let_go(self, timeout: float) -> bool:
+        """Wait up to `timeout` real seconds until the ended actor's thread or greenlet is free of it; returns whether that came."""
+        return self.backend.reap(self).settled(timeout)
+
+    def finish(self, reason: Any, *, terminate: bool = True) -> None:
+        """End the actor with `reason`; harmless when it has ended."""
+        if terminate and self.status == "running":
+            self.status = "stopping"
+            reason = self._terminate(reason)
+        with self.lock:
+            if self.dead:
+                return
+            self.dead = True
+            self.reason = reason
+            left = list(self.mailbox)
+            self.mailbox.clear()
+            signals, self.urgent = self.urgent, None
+            if self.slot is not None:
+                left = self.slot.keep(self, left)
+        failed_start = self.status == "starting"
+        self.status = "ended"
+        self._clear_up()
+        self._report(reason, failed_start)
+        self._answer(left, signals)
+        self._tell_of_the_end(reason, failed_start)
+        self.actor = None
+        self.current = None
+
+    def _terminate(self, reason: Any) -> Any:
+        try:
+            self.actor.terminate(reason)
+        except BaseException as error:
+            logger.exception("%s failed in terminate", self._path)
+            return error if is_normal(reason) else reason
+        return reason
+
+    def _clear_up(self) -> None:
+        if self.timers:
+            for timer in list(self.timers):
+                timer.cancel()
+        if self.names:
+            self.system.registry.forget(self)
+        if self.topics:
+            self.system.pubsub.forget(self)
+        if self.watching:
+            self.watching.clear()
+        if self.reason == KILLED and self.actor is not None and self.cls.supervises:
+            self.actor.orphan()
+
+    def _report(self, reason: Any, failed_start: bool) -> None:
+        if failed_start:
+            return
+        if isinstance(reason, BaseException):
+            logger.error("%s crashed on %r", self._path, self.current, exc_info=reason)
+        events = self.system.events
+        if events.listeners:
+            if is_normal(reason):
+                events.emit(ActorStopped(self._path, reason))
+            else:
+                events.emit(ActorCrashed(self._path, reason, self.last.__name__ if self.last is not None else None))
+
+    def _answer(self, left: list[Envelope], signals: Any) -> None:
+        if self.in_hand is not None:
+            self.in_hand.offer(None, self.dead_error())
+        for reply in list(self.deferred or ()):
+            reply.offer(None, self.dead_error())
+        for envelope in left:
+            self.lost(envelope)
+        for signal in signals or ():
+            self.lost(signal)
+
+    def _tell_of_the_end(self, reason: Any, failed_start: bool) -> None:
+        if self.parent is None:
+            self.system.forget(self)
+        elif not failed_start:
+            self.parent.send(ChildExited(self.slot, self, reason))
+        for other in self.links or ():
+            other.send(ExitSignal(self, reason))
+        for sink in (self.watchers or {}).values():
+            sink(reason)
+        for waiter in self.waiters or ():
+            waiter.offer(True)
+
+    def lost(self, item: Any) -> None:
+        answer_for(self, item)
+
+    # -- signals
+
+    def _start(self, signal: Start) -> None:
+        try:
+            actor = self.cls.__new__(self.cls)
+            actor._cell = self
+            self.actor = actor
+            actor.__init__()
+            actor.init(*self.args, **self.kwargs)
+        except BaseException as error:
+            self.finish(error, terminate=False)
+            signal.started.offer(None, error)
+            return
+        self.status = "running"
+        if self.cls.supervises:
+            self.actor.settle_in()
+        if self.system.events.listeners:
+            self.system.events.emit(ActorStarted(self._path, self.cls.__name__))
+        signal.started.offer(self.slot.ref if self.slot is not None else self.ref)
+
+    def _stop(self, signal: Stop | StopBy) -> None:
+        self.stopping = signal.reason
+
+    def _crash(self, signal: Crash) -> None:
+        self.finish(signal.error)
+
+    def _watch(self, signal: Watch) -> None:
+        if self.watchers is None:
+            self.watchers = {}
+        self.watchers[signal.token] = signal.sink
+
+    def _unwatch(self, signal: Unwatch) -> None:
+        if self.watchers is not None:
+            self.watchers.pop(signal.token, None)
+
+    def _link(self, signal: Link) -> None:
+        if self.links is None:
+            self.links = set()
+        self.links.add(signal.other)
+
+    def _unlink(self, signal: Unlink) -> None:
+        if self.links is not None:
+            self.links.discard(signal.other)
+
+    def _exit(self, signal: ExitSignal) -> None:
+        if self.links is None or signal.sender not in self.links:
+            return
+        self.links.discard(signal.sender)
+        if self.actor.trap_exit:
+            self.deliver((Exit(signal.sender.ref, signal.reason), None, None))
+        elif signal.reason != NORMAL:
+            self.finish(signal.reason)
+
+    def _describe(self, signal: Describe) -> None:
+        signal.answer.offer(self.actor.describe())
+
+    def _child_exited(self, signal: ChildExited) -> None:
+        self.actor.child_exited(signal)
+
+    # -- messages that are not the actor's own
+
+    def _receive_tick(self, message: Tick) -> Any:
+        timer = message.timer
+        if timer.delivered():
+            self.last = type(timer.message)
+            self.current = timer.message
+            return self.actor.receive(timer.message)
+        return None
+
+    def _receive_down(self, message: DownFor) -> Any:
+        ref = self.watching.pop(message.token, None) if self.watching else None
+        if ref is None:
+            return None
+        self.last = Down
+        self.current = Down(ref, message.reason, message.token)
+        return self.actor.receive(self.current)
+
+    def _receive_inspect(self, message: Inspect) -> Any:
+        return message.look(self.actor.snapshot())
+
+    def _receive_stop(self, message: Any) -> None:
+        self.stopping = message.reason if isinstance(message, Stop) else NORMAL
+        if self.in_hand is not None:
+            self.waiters = [*(self.waiters or ()), self.in_hand]
+            self.in_hand = None
+
+    def _receive_call(self, message: pykka_messages.ProxyCall) -> Any:
+        return get_attr_directly(self.actor, message.attr_path)(*message.args, **message.kwargs)
+
+    def _receive_get(self, message: pykka_messages.ProxyGetAttr) -> Any:
+        return get_attr_directly(self.actor, message.attr_path)
+
+    def _receive_set(self, message: pykka_messages.ProxySetAttr) -> None:
+        setattr(get_attr_directly(self.actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
+
+
+def answer_for(cell: Cell, item: Any) -> None:
+    """Answer an envelope or signal that the ended `cell` will not handle."""
+    if type(item) is tuple:
+        message, reply, _ = item
+        if reply is not None:
+            if type(message) is Stop:
+                reply.offer(cell.stopping is not None)
+            else:
+                reply.offer(None, cell.dead_error())
+        elif type(message) not in QUIET and cell.system.events.listeners:
+            cell.system.events.emit(MessageLost(cell.path, type(message).__name__))
+    elif type(item) is Watch:
+        item.sink(cell.reason)
+    elif type(item) is Link:
+        item.other.send(ExitSignal(cell, cell.reason))
+    elif type(item) is Describe:
+        item.answer.offer(None, cell.dead_error())
+    elif type(item) is Start:
+        item.started.offer(None, cell.dead_error())
+
+
+_SIGNALS: dict[type[Any], Callable[[Cell, Any], None]] = {
+    Start: Cell._start,
+    Stop: Cell._stop,
+    StopBy: Cell._stop,
+    Crash: Cell._crash,
+    Watch: Cell._watch,
+    Unwatch: Cell._unwatch,
+    Link: Cell._link,
+    Unlink: Cell._unlink,
+    ExitSignal: Cell._exit,
+    Describe: Cell._describe,
+    ChildExited: Cell._child_exited,
+}
+_SPECIAL: dict[type[Any], Callable[[Cell, Any], Any]] = {
+    Tick: Cell._receive_tick,
+    DownFor: Cell._receive_down,
+    Inspect: Cell._receive_inspect,
+    Stop: Cell._receive_stop,
+    pykka_messages._ActorStop: Cell._receive_stop,
+    pykka_messages.ProxyCall: Cell._receive_call,
+    pykka_messages.ProxyGetAttr: Cell._receive_get,
+    pykka_messages.ProxySetAttr: Cell._receive_set,
+}
+# pykka's rule for its proxies: the exception goes to the caller, and the actor lives.
+_FORGIVING = (Inspect, pykka_messages.ProxyCall, pykka_messages.ProxyGetAttr, pykka_messages.ProxySetAttr)

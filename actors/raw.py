@@ -1,0 +1,42 @@
+"""Raw threads and locks: the operating system's own, also in a process that gevent has patched.
+
+Patched and raw primitives never meet: everything that crosses threads is made from these.
+"""
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Lock", "get_ident", "is_patched", "start_thread"]
+
+
+def _original(name: str) -> Any:
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
+
+
+Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
+"""A raw lock; any thread may release it."""
+
+get_ident: Callable[[], int] = _original("get_ident")
+"""The operating system thread's number, never a greenlet's."""
+
+_start_new_thread: Callable[..., int] = _original("start_new_thread")
+
+
+def is_patched() -> bool:
+    """Tell whether gevent has replaced the threads of this process by greenlets."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def start_thread(name: str, fn: Callable[[], object]) -> None:
+    """Run `fn` in a new daemon thread of the operating system."""
+    if is_patched():
+        # threading.Thread would be a greenlet here; a raw thread has no name that Python knows.
+        _start_new_thread(fn, ())
+    else:
+        threading.Thread(target=fn, name=name, daemon=True).start()
