@@ -16,7 +16,6 @@ doubled at each try). It registers as `scheduler` in the directory and listens o
 import heapq
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,11 +26,13 @@ from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.schedules import store
 from flowstone.schedules.due import Decision, decide, wake_at
+from flowstone.schedules.messages import Answered, Changed, Look, Read, Write, Written
 from flowstone.schedules.preparation import RULE_TIMEOUT, Prepared, evaluate, is_inline, prepare
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.schedules.rules import Rules
 from flowstone.schedules.ticks import Commit, Writing
 from flowstone.state.connection import Connection
+from flowstone.state.store_actor import TOPIC, StoreChanged
 
 __all__ = ["Scheduler", "changed"]
 
@@ -42,57 +43,12 @@ RETRY_FIRST, RETRY_LONGEST = 0.1, 10.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """The timer: something may be ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    """These schedules were created, changed or deleted; None: another process may have changed any."""
-
-    names: frozenset[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The rows of these schedules, or of all, as they are now; no rows when nothing has changed."""
-
-    names: frozenset[str] | None
-    outcome: Outcome[tuple[tuple[Any, ...], tuple[ScheduleRow, ...] | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """A user's partition rule was called for the last account of a decision."""
-
-    schedule: ScheduleRow
-    decision: Decision
-    outcome: Outcome[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    """Try these commits again."""
-
-    commits: tuple[Commit, ...]
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What became of these commits: the schedules as they stand, None for those that had moved on."""
-
-    asked: _Write
-    outcome: Outcome[tuple[Writing, list[ScheduleRow | None]]]
-
-
 def changed(services: Services, *names: str) -> None:
     """Tell the scheduler, if one runs, that these schedules were created, changed or deleted."""
     ref = services.directory.get("scheduler")
     if ref is not None:
         try:
-            ref.tell(_Changed(frozenset(names)))
+            ref.tell(Changed(frozenset(names)))
         except ActorDeadError:
             log.debug("the scheduler is being restarted, and reads %s anyway", names)
 
@@ -111,27 +67,30 @@ class Scheduler(Actor):
         self.mark: tuple[Any, ...] = ()
         self.failures = 0
         self.timer: Any = None
-        self.subscription = services.pubsub.subscribe("store", lambda _: self._post(_Changed(None)))
+        services.pubsub.subscribe(TOPIC, self.ref)
         services.directory["scheduler"] = self.ref
         self._read(None)
 
-    def terminate(self, reason: object) -> None:
-        """Listen no more."""
-        self.subscription.cancel()
+    def describe(self) -> dict[str, Any]:
+        """How many schedules there are and are busy, and when the next one is ready."""
+        next_at = self.heap[0][0] if self.heap else None
+        return {"schedules": len(self.rows), "busy": len(self.busy), "next_at": next_at}
 
     def receive(self, message: Any) -> None:
-        """Serve one message of this module."""
-        if isinstance(message, _Look):
+        """Serve one message of `schedules.messages`, or the word of another process's commit."""
+        if isinstance(message, Look):
             self._look()
-        elif isinstance(message, _Changed):
+        elif isinstance(message, Changed):
             self._read(message.names)
-        elif isinstance(message, _Read):
+        elif isinstance(message, StoreChanged):
+            self._read(None)
+        elif isinstance(message, Read):
             self._take(message)
-        elif isinstance(message, _Answered):
+        elif isinstance(message, Answered):
             self._answered(message)
-        elif isinstance(message, _Write):
+        elif isinstance(message, Write):
             self._write(message)
-        elif isinstance(message, _Written):
+        elif isinstance(message, Written):
             self._written(message)
 
     def _read(self, names: frozenset[str] | None) -> None:
@@ -145,19 +104,21 @@ class Scheduler(Actor):
             return mark, None if mark == known else store.every(connection)
 
         try:
-            self.services.database.read_later(query, lambda outcome: self._post(_Read(names, outcome)))
+            self.services.database.read_later(query, lambda outcome: self._post(Read(names, outcome)))
         except FlowstoneError as error:
-            self._post(_Read(names, Outcome(error=error)))
+            self._post(Read(names, Outcome(error=error)))
 
-    def _take(self, read: _Read) -> None:
+    def _take(self, read: Read) -> None:
         """Replace what is known by what was read, except where a commit of our own is newer than the reading."""
         if read.outcome.error is not None:
             self.failures += 1
             log.warning("schedules can't be read: %s", read.outcome.error)
-            self.send_after(_backoff(self.failures), _Changed(read.names))
+            self.send_after(_backoff(self.failures), Changed(read.names))
             return
         self.failures = 0
-        self.mark, rows = read.outcome.unwrap()
+        mark, rows = read.outcome.unwrap()
+        if read.names is None:
+            self.mark = mark
         if rows is None:
             return
         found = {row.name: row for row in rows}
@@ -194,7 +155,7 @@ class Scheduler(Actor):
             self.timer = None
         if self.heap:
             delay = (self.heap[0][0] - self.services.clock.now()).total_seconds()
-            self.timer = self.send_after(min(max(delay, 0.0), LONGEST_TIMER), _Look())
+            self.timer = self.send_after(min(max(delay, 0.0), LONGEST_TIMER), Look())
 
     def _look(self) -> None:
         """Decide about every schedule that is ready, and start on what was decided."""
@@ -226,7 +187,7 @@ class Scheduler(Actor):
 
     def _call_rule(self, row: ScheduleRow, decision: Decision) -> None:
         def post(outcome: Outcome[Any]) -> None:
-            self._post(_Answered(row, decision, outcome))
+            self._post(Answered(row, decision, outcome))
 
         moment = decision.accounts[-1].first
         try:
@@ -243,7 +204,7 @@ class Scheduler(Actor):
         except FlowstoneError as error:
             post(Outcome(error=error))
 
-    def _answered(self, answer: _Answered) -> None:
+    def _answered(self, answer: Answered) -> None:
         if isinstance(answer.outcome.error, RuntimeStopped):
             # The executor stops before its callers do: the instant stays due, for whoever comes next.
             return
@@ -254,9 +215,9 @@ class Scheduler(Actor):
 
     def _commit(self, commits: Sequence[Commit]) -> None:
         for first in range(0, len(commits), BATCH):
-            self._write(_Write(tuple(commits[first:first + BATCH]), 1))
+            self._write(Write(tuple(commits[first:first + BATCH]), 1))
 
-    def _write(self, asked: _Write) -> None:
+    def _write(self, asked: Write) -> None:
         services = self.services
 
         def transaction(connection: Connection) -> tuple[Writing, list[ScheduleRow | None]]:
@@ -264,11 +225,11 @@ class Scheduler(Actor):
             return writing, [writing.commit(commit) for commit in asked.commits]
 
         try:
-            services.database.write(transaction, lambda outcome: self._post(_Written(asked, outcome)))
+            services.database.write(transaction, lambda outcome: self._post(Written(asked, outcome)))
         except FlowstoneError as error:
-            self._post(_Written(asked, Outcome(error=error)))
+            self._post(Written(asked, Outcome(error=error)))
 
-    def _written(self, written: _Written) -> None:
+    def _written(self, written: Written) -> None:
         if written.outcome.error is not None:
             self._retry(written.asked, written.outcome.error)
             return
@@ -287,11 +248,11 @@ class Scheduler(Actor):
             self._read(frozenset(stale))
         self._wind()
 
-    def _retry(self, asked: _Write, error: BaseException) -> None:
+    def _retry(self, asked: Write, error: BaseException) -> None:
         """Keep the work: the same ticks under the same keys, each schedule alone, so that none waits for another's."""
         log.warning("ticks of %d schedules wait for the store: %s", len(asked.commits), error)
         for commit in asked.commits:
-            self.send_after(_backoff(asked.attempt), _Write((commit,), asked.attempt + 1))
+            self.send_after(_backoff(asked.attempt), Write((commit,), asked.attempt + 1))
 
     def _post(self, message: object) -> None:
         """Tell this actor from another thread; what comes after its end is read again by its successor."""

@@ -134,7 +134,9 @@ class TestMisfire:
     def test_skip_runs_none_whatever_the_count(self):
         assert Misfire("skip", max_count=5).max_count == 0
 
-    @pytest.mark.parametrize("value", [Misfire(), Misfire("all", max_age=None), Misfire("skip"), Misfire("latest", max_count=3)])
+    @pytest.mark.parametrize(
+        "value", [Misfire(), Misfire("all", max_age=None), Misfire("skip"), Misfire("latest", max_count=3)]
+    )
     def test_it_survives_json(self, value):
         assert Misfire.from_json(value.as_json()) == value
 

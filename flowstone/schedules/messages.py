@@ -1,0 +1,56 @@
+"""What the scheduler is told, by the functions of `scheduler` and by itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flowstone.outcome import Outcome
+from flowstone.schedules.due import Decision
+from flowstone.schedules.rows import ScheduleRow
+from flowstone.schedules.ticks import Commit, Writing
+
+__all__ = ["Answered", "Changed", "Look", "Read", "Write", "Written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The timer: something may be ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Read these schedules, which were created, changed or deleted; None is all of them."""
+
+    names: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The mark and the rows of these schedules, or of all; no rows when the mark says that nothing has changed."""
+
+    names: frozenset[str] | None
+    outcome: Outcome[tuple[tuple[Any, ...], tuple[ScheduleRow, ...] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A user's partition rule was called for the last account of a decision."""
+
+    schedule: ScheduleRow
+    decision: Decision
+    outcome: Outcome[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Try these commits again."""
+
+    commits: tuple[Commit, ...]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of these commits: the schedules as they stand, None for those that had moved on."""
+
+    asked: Write
+    outcome: Outcome[tuple[Writing, list[ScheduleRow | None]]]
