@@ -9,7 +9,12 @@ from flowstone.core.run import RunRequest
 from flowstone.sensors.sensor import Arrival, Item, Sensor, Trigger
 from flowstone.sensors.spec import SensorSpec
 
-__all__ = ["call_cleanup", "call_init", "call_poll", "has_cleanup"]
+__all__ = ["call_cleanup", "call_init", "call_name", "call_poll", "has_cleanup"]
+
+
+def call_name(spec: SensorSpec) -> str:
+    """What calls of `init` and `poll` are called where executors show them."""
+    return f"sensor {spec.name}"
 
 
 def call_init(spec: SensorSpec) -> Any:

@@ -261,7 +261,7 @@ def test_a_skip_keeps_everything(row: SensorRow, now: datetime) -> None:
 
 def test_the_first_cursor_is_what_init_gives(spec: Callable[..., SensorSpec]) -> None:
     assert first_cursor(spec(), Outcome(value={"seen": 0})) == '{"state":{"seen":0},"type":"Scripted","v":1}'
-    failed = Outcome[Any](error=ValueError("boom"))
+    failed: Outcome[Any] = Outcome(error=ValueError("boom"))
     assert first_cursor(spec(), failed) is failed
     nonsense = first_cursor(spec(), Outcome(value=(1,)))
     assert isinstance(nonsense, Outcome)

@@ -1,0 +1,359 @@
+"""The actor of one sensor: polls it, commits what it saw, and waits for the next time.
+
+It handles every message at once: the sensor's code runs on the executor, the store on its own threads, and what comes
+of both arrives as messages. One job is in hand at a time, and goes through these phases:
+
+    idle → reading → calling (init) → writing → reading → calling (poll) → writing → idle
+
+A poll that somebody asked for is a job in the queue; the timer's is a mark, so that polls of the timer that would
+overlap fall together. What the store refuses stays in hand, and is tried again under the same keys.
+
+Options: those of the definition (`SensorSpec`), and `STORE_RETRY`, the seconds between two tries of the store.
+Events: on topic `sensors` after the commit, `("sensor_triggered", name, partition)` for each run that was asked for.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from actors import Actor, ActorDeadError, Future
+from flowstone.errors import RuntimeStopped, StoreUnavailable, ValidationError
+from flowstone.outcome import Outcome
+from flowstone.runs.services import Services
+from flowstone.sensors import store
+from flowstone.sensors.book import PollGate
+from flowstone.sensors.cleanup import clean_up
+from flowstone.sensors.cursor import read_state
+from flowstone.sensors.evaluation import Evaluation, PollStart, begin, decide, first_cursor, skip
+from flowstone.sensors.messages import (
+    Called,
+    CallEnded,
+    Changed,
+    Committed,
+    GateOpened,
+    Initialised,
+    Opened,
+    Poll,
+    Retry,
+    TimerDue,
+)
+from flowstone.sensors.polling import call_init, call_name, call_poll
+from flowstone.sensors.rows import EvaluationRow, EvaluationStatus, Fault, SensorRow, SkipReason
+from flowstone.sensors.sensor import PollError
+from flowstone.sensors.spec import SensorSpec
+from flowstone.sensors.timer import PollTimer
+
+__all__ = ["STORE_RETRY", "TOPIC", "Phase", "Worker"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STORE_RETRY = 0.5
+TOPIC = "sensors"
+ENDED_IN_ORDER = ("normal", "shutdown")
+
+
+class Phase(enum.StrEnum):
+    """What the job in hand waits for."""
+
+    IDLE = "idle"
+    READING = "reading"
+    WAITING = "waiting"
+    CALLING = "calling"
+    WRITING = "writing"
+
+
+class Purpose(enum.Enum):
+    """Why a job is done: to look at the row, since the timer is due, or since somebody asked for a poll."""
+
+    LOOK = enum.auto()
+    TIMER = enum.auto()
+    MANUAL = enum.auto()
+
+
+@dataclass(slots=True)
+class Job:
+    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what he waits for."""
+
+    purpose: Purpose
+    manual: str | None = None
+    answer: Future[EvaluationRow] | None = None
+    start: PollStart | None = None
+
+
+class Worker(Actor):
+    """One sensor; `name` and the last committed `state` are shown to tests."""
+
+    def init(self, services: Services, spec: SensorSpec, gate: PollGate) -> None:
+        """Look at the sensor's row; polling begins with its answer."""
+        self.name = spec.name
+        self.state: Any = None
+        self.phase = Phase.IDLE
+        self.generation = 0
+        self.stale_outcomes = 0
+        self._services = services
+        self._spec = spec
+        self._gate = gate
+        self._timer = PollTimer(self, spec.every)
+        self._timer_due = False
+        self._look = True
+        self._queue: deque[Job] = deque()
+        self._job = Job(Purpose.LOOK)
+        self._row: SensorRow | None = None
+        self._again: Callable[[], None] = self._read
+        self._advance()
+
+    def receive(self, message: Any) -> Any:
+        """Serve one message of `sensors.messages`."""
+        handler = _HANDLERS.get(type(message))
+        if handler is None:
+            return super().receive(message)
+        handler(self, message)
+        return None
+
+    def terminate(self, reason: Any) -> None:
+        """Let the sensor clean up, unless this is a crash."""
+        if reason in ENDED_IN_ORDER and self._row is not None and self._row.cursor_text is not None:
+            clean_up(self._services.polls, self._spec, self._gate, self._row.state, self.system.future())
+
+    # -- what is asked for
+
+    def _poll_asked(self, message: Poll) -> None:
+        self._queue.append(Job(Purpose.MANUAL, uuid.uuid4().hex, self.defer()))
+        self._advance()
+
+    def _timer_fired(self, message: TimerDue) -> None:
+        self._timer.fired()
+        self._timer_due = True
+        self._advance()
+
+    def _changed(self, message: Changed) -> None:
+        self._look = True
+        self._advance()
+
+    # -- the job in hand, step by step
+
+    def _advance(self) -> None:
+        if self.phase is not Phase.IDLE:
+            return
+        if self._queue:
+            self._job = self._queue.popleft()
+        elif self._timer_due:
+            self._timer_due = False
+            self._job = Job(Purpose.TIMER)
+        elif self._look:
+            self._job = Job(Purpose.LOOK)
+        else:
+            return
+        self._read()
+
+    def _read(self) -> None:
+        self.phase, self._look = Phase.READING, False
+        services, name = self._services, self.name
+        services.database.read_later(
+            lambda connection: store.opening(connection, name, max_queue=services.max_queue),
+            then=lambda outcome: self._post(Opened(outcome)),
+        )
+
+    def _opened(self, message: Opened) -> None:
+        opening = self._given(message.outcome, self._read)
+        if opening is None:
+            return
+        row = self._see(opening.row)
+        job, now = self._job, self.clock.now()
+        resting = row.paused or row.orphaned
+        if job.purpose is not Purpose.MANUAL and resting or job.purpose is Purpose.LOOK and not _wants_init(row):
+            self._finish()
+            return
+        job.start = begin(row, now, manual=job.manual)
+        obstacle = self._obstacle(row, opening.backlog)
+        if obstacle is None:
+            self._call(job.start)
+        else:
+            self._write(skip(job.start, obstacle, now=now, regular=self._timer.regular_wait()))
+
+    def _obstacle(self, row: SensorRow, backlog: bool) -> SkipReason | None:
+        if row.paused:
+            return SkipReason.PAUSED
+        if self._abandoned() >= self._spec.max_abandoned:
+            return SkipReason.ABANDONED
+        return SkipReason.BACKPRESSURE if backlog and self._job.purpose is Purpose.TIMER else None
+
+    def _call(self, start: PollStart) -> None:
+        cursor, spec = start.row.cursor_text, self._spec
+        try:
+            call = partial(call_init, spec) if cursor is None else partial(call_poll, spec, read_state(spec.sensor, cursor))
+        except ValidationError as error:
+            self._decide(start, Outcome(value=PollError(error, code="bad_cursor")))
+            return
+        if not self._gate.enter(lambda: self._post(GateOpened())):
+            self.phase = Phase.WAITING
+            return
+        self.phase = Phase.CALLING
+        self.generation += 1
+        self._submit(call, self.generation)
+
+    def _submit(self, call: Callable[[], Any], generation: int) -> None:
+        given_up = False
+
+        def then(outcome: Outcome[Any]) -> None:
+            nonlocal given_up
+            given_up = outcome.timed_out
+            self._gate.leave()
+            self._post(Called(generation, outcome))
+
+        def ended() -> None:
+            if given_up:
+                self._post(CallEnded())
+
+        name = call_name(self._spec)
+        try:
+            self._services.polls.submit(call, timeout=self._spec.timeout, name=name, then=then, ended=ended)
+        except RuntimeStopped:
+            self._gate.leave()
+            raise
+
+    def _gate_opened(self, message: GateOpened) -> None:
+        # The row may have changed while the earlier actor's call ran.
+        if self.phase is Phase.WAITING:
+            self._read()
+
+    def _called(self, message: Called) -> None:
+        start = self._job.start
+        if start is None or self.phase is not Phase.CALLING or message.generation != self.generation:
+            self.stale_outcomes += 1
+            return
+        if start.row.cursor_text is not None:
+            self._decide(start, message.outcome)
+            return
+        first = first_cursor(self._spec, message.outcome)
+        if isinstance(first, str):
+            self._initialise(start.row, first)
+        else:
+            self._decide(start, first)
+
+    def _initialise(self, row: SensorRow, cursor: str) -> None:
+        self.phase = Phase.WRITING
+        self._again = partial(self._initialise, row, cursor)
+        self._services.database.write(
+            lambda connection: store.initialise(connection, row, cursor),
+            then=lambda outcome: self._post(Initialised(outcome)),
+        )
+
+    def _initialised(self, message: Initialised) -> None:
+        row = self._given(message.outcome, self._again)
+        if row is None:
+            return
+        self._see(row)
+        if self._job.purpose is Purpose.LOOK:
+            self._finish()
+        else:
+            self._read()
+
+    def _decide(self, start: PollStart, outcome: Outcome[Any]) -> None:
+        evaluation = decide(
+            self._spec,
+            start,
+            outcome,
+            now=self.clock.now(),
+            regular=self._timer.regular_wait(),
+            abandoned=self._abandoned(),
+            catalog=self._services.catalog,
+        )
+        self._write(evaluation)
+
+    def _write(self, evaluation: Evaluation) -> None:
+        self.phase = Phase.WRITING
+        self._again = partial(self._write, evaluation)
+        identity = self._services.identity
+        self._services.database.write(
+            lambda connection: store.commit(connection, evaluation, identity=identity),
+            then=lambda outcome: self._post(Committed(outcome)),
+        )
+
+    def _committed(self, message: Committed) -> None:
+        committed = self._given(message.outcome, self._again)
+        if committed is None:
+            return
+        self._see(committed.row)
+        if committed.evaluation.status is EvaluationStatus.TRIGGERED:
+            self._services.wake()
+            for partition in committed.partitions:
+                self._services.pubsub.publish(TOPIC, ("sensor_triggered", self.name, partition))
+        if self._job.answer is not None:
+            self._job.answer.offer(committed.evaluation)
+        self._finish()
+
+    def _finish(self) -> None:
+        self.phase = Phase.IDLE
+        if self._row is not None and not self._timer_due:
+            self._timer.follow(self._row)
+        self._advance()
+
+    # -- what goes on beside it
+
+    def _call_ended(self, message: CallEnded) -> None:
+        broken = self._row is not None and Fault.ABANDONED in self._row.faults
+        if broken and self._abandoned() < self._spec.max_abandoned:
+            self._services.database.write(
+                lambda connection: store.set_fault(connection, self.name, Fault.ABANDONED, present=False),
+                then=lambda outcome: self._post(Changed()),
+            )
+
+    def _retried(self, message: Retry) -> None:
+        self._again()
+
+    def _given(self, outcome: Outcome[T], again: Callable[[], None]) -> T | None:
+        """What the store gave; None when it failed, and is asked `again` in a while.
+
+        Raises:
+            FlowstoneError: this is no failure of the store.
+        """
+        if not isinstance(outcome.error, StoreUnavailable):
+            return outcome.unwrap()
+        log.warning("sensor %s waits for the store: %s", self.name, outcome.error)
+        self._again = again
+        self.send_after(STORE_RETRY, Retry())
+        return None
+
+    def _see(self, row: SensorRow) -> SensorRow:
+        self._row = row
+        self.state = row.state
+        return row
+
+    def _abandoned(self) -> int:
+        name = call_name(self._spec)
+        return sum(call.name == name for call in self._services.polls.abandoned())
+
+    def _post(self, message: object) -> None:
+        try:
+            self.ref.tell(message)
+        except ActorDeadError:
+            log.debug("%s came too late for sensor %s", type(message).__name__, self.name)
+
+
+def _wants_init(row: SensorRow) -> bool:
+    # After a failure it is the timer that tries again.
+    return row.cursor_text is None and row.consecutive_failures == 0
+
+
+_HANDLERS: Mapping[type[Any], Callable[[Worker, Any], None]] = {
+    CallEnded: Worker._call_ended,
+    Called: Worker._called,
+    Changed: Worker._changed,
+    Committed: Worker._committed,
+    GateOpened: Worker._gate_opened,
+    Initialised: Worker._initialised,
+    Opened: Worker._opened,
+    Poll: Worker._poll_asked,
+    Retry: Worker._retried,
+    TimerDue: Worker._timer_fired,
+}
