@@ -8,7 +8,6 @@ runs in progress had until the deadline to finish.
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 import uuid
@@ -19,7 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from actors import Actor, ActorDeadError, ActorRef, ActorRestarted, AskTimeout, Clock, Down, Event, System
+from actors import ActorDeadError, ActorRef, AskTimeout, Clock, Row, System
+from actors.events import ActorRestarted, Event
 from flowstone.audit.store import record
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
@@ -32,11 +32,15 @@ from flowstone.runs.recovery import put_back, recover, running_of
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.schedules.calls import Schedules
+from flowstone.schedules.rules import Rules
+from flowstone.schedules.store import register
+from flowstone.sensors.book import SensorBook
 from flowstone.sensors.calls import Sensors
+from flowstone.sensors.definitions import define_all
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.state.url import place_of
-from flowstone.tree import root_spec
+from flowstone.tree import Definitions, root_spec
 
 __all__ = ["Running", "Settings", "io_managers_of", "start"]
 
@@ -65,37 +69,27 @@ class Settings:
     system: System | None
 
 
-class Watch(Actor):
-    """Tells when the root of the tree is gone."""
-
-    def init(self, root: ActorRef, gone: Callable[[object], None]) -> None:
-        """Watch the root from now on."""
-        self.gone = gone
-        self.monitor(root)
-
-    def receive(self, message: Any) -> None:
-        """The root is gone."""
-        if isinstance(message, Down):
-            self.gone(message.reason)
-
-
 class Running:
     """The parts of a started runtime. `over` is set when the root is gone or a signal came; `down` is why it is gone."""
 
-    def __init__(self, system: System, services: Services, root: ActorRef, parts: ExitStack) -> None:
+    def __init__(
+        self, system: System, services: Services, definitions: Definitions, root: ActorRef, parts: ExitStack
+    ) -> None:
         self.system = system
         self.services = services
+        self.schedules = Schedules(services, definitions.rules)
+        self.sensors = Sensors(services, definitions.sensors)
         self.root = root
         self.over = threading.Event()
         self.down: object | None = None
         self._stopping = False
         self._parts = parts
-        self._watch = system.start(Watch, root, self._gone)
+        self._watch = system.watch(root, lambda down: self._gone(down.reason))
         self._events = system.events.subscribe(self._record)
 
-    def tree(self) -> Any:
+    def tree(self) -> Row:
         """The actors as they are now."""
-        return self.system.tree(self.root)
+        return next(row for row in self.system.tree() if row.path == self.root.path)
 
     def drain(self, limit: float | None) -> bool:
         """Wait until nothing is due, queued or running, for up to `limit` real seconds; whether it came to that."""
@@ -119,11 +113,11 @@ class Running:
             self.services.directory["dispatcher"].ask(Quiesce(), timeout=timeout)
         except (ActorDeadError, AskTimeout) as error:
             log.warning("runs in progress are put back: %s", error)
-        for ref in (self._watch, self.root):
-            try:
-                ref.stop(timeout=max(1.0, deadline - time.monotonic()))
-            except (ActorDeadError, AskTimeout) as error:
-                log.warning("%s did not stop: %s", ref, error)
+        self.system.unwatch(self._watch)
+        try:
+            self.root.stop(timeout=max(1.0, deadline - time.monotonic()))
+        except (ActorDeadError, AskTimeout) as error:
+            log.warning("the tree did not stop: %s", error)
         try:
             for run_id in self.services.database.transact(self._put_back):
                 self.services.waiters.tell(RunLeft(run_id))
@@ -161,7 +155,7 @@ class Running:
 
     def _record(self, event: Event) -> None:
         """Write down what was restarted, and why: an actor of ours that crashes leaves a trace."""
-        if isinstance(event, ActorRestarted) and self.system.contains(self.root, event.path):
+        if isinstance(event, ActorRestarted) and event.path.startswith(f"{self.root.path}/"):
             self.services.database.write(
                 lambda connection: _record_restart(connection, event, self.services.clock.now()),
                 then=lambda outcome: None,
@@ -186,14 +180,23 @@ def start(settings: Settings) -> Running:
         parts.callback(database.close)
         services = _services(settings, catalog, system, database, parts)
         database.transact(lambda connection: recover(connection, boot=services.boot, now=services.clock.now()))
-        if settings.scheduler:
-            Schedules(services).register([s for pipeline in settings.pipelines for s in pipeline.schedules])
-        if settings.sensors:
-            Sensors(services).register([s for pipeline in settings.pipelines for s in pipeline.sensors])
-        root = system.spawn(
-            root_spec(services, node=socket.gethostname(), scheduler=settings.scheduler, sensors=settings.sensors)
-        )
-        return Running(system, services, root, parts.pop_all())
+        definitions = _registered(settings, services)
+        spec = root_spec(services, definitions, scheduler=settings.scheduler, sensors=settings.sensors)
+        return Running(system, services, definitions, system.spawn(spec), parts.pop_all())
+
+
+def _registered(settings: Settings, services: Services) -> Definitions:
+    """Write the definitions of the code into the store, and keep what of them only code can hold."""
+    schedules = [schedule for pipeline in settings.pipelines for schedule in pipeline.schedules]
+    sensors = [spec for pipeline in settings.pipelines for spec in pipeline.sensors]
+    now = services.clock.now()
+
+    def register_all(connection: Connection) -> None:
+        register(connection, schedules, now)
+        define_all(connection, sensors, actor="code", now=now)
+
+    services.database.transact(register_all)
+    return Definitions(Rules(schedules), SensorBook(sensors))
 
 
 def io_managers_of(

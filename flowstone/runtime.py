@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from actors import Clock, PubSub, System
+from actors import Clock, Row, System
+from actors.pubsub import PubSub
 from flowstone.audit.calls import AuditLog
+from flowstone.core.checks import check_int
 from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.durations import seconds
@@ -69,8 +71,8 @@ class Runtime:
             io=managers,
             default_io=default,
             identity=Identity(namespace, secret),
-            max_concurrency=_positive("max_concurrency", max_concurrency),
-            max_queue=_positive("max_queue", max_queue),
+            max_concurrency=check_int("max_concurrency", max_concurrency, minimum=1),
+            max_queue=check_int("max_queue", max_queue, minimum=1),
             scheduler=scheduler,
             sensors=sensors,
             backend=backend,
@@ -178,6 +180,14 @@ class Runtime:
             return False
         return True
 
+    def partition_of(self, asset: str, value: object) -> Partition:
+        """The partition that a value means for an asset or selection: text is read by the partition set.
+
+        Raises:
+            AssetNotFound, PartitionError: there is no such asset, or its set does not hold the value.
+        """
+        return self._services.catalog.read_partition(asset, value)
+
     def drain(self, timeout: object = None) -> None:
         """Wait until nothing is due, queued or running; not for what is due later.
 
@@ -191,12 +201,12 @@ class Runtime:
     @property
     def schedules(self) -> Schedules:
         """Calls about schedules."""
-        return Schedules(self._services)
+        return self._get().schedules
 
     @property
     def sensors(self) -> Sensors:
         """Calls about sensors."""
-        return Sensors(self._services)
+        return self._get().sensors
 
     @property
     def runs(self) -> Runs:
@@ -218,8 +228,8 @@ class Runtime:
         """What the runtime publishes, by topic."""
         return self._services.pubsub
 
-    def tree(self) -> Any:
-        """The actors as they are now, as nested rows; its text is a drawing."""
+    def tree(self) -> Row:
+        """The actors as they are now: the row of the root, with its `children`; its text is a drawing."""
         return self._get().tree()
 
     def health(self) -> Health:
@@ -265,9 +275,3 @@ class _Signals:
         if self._over.is_set():
             os._exit(128 + number)
         self._over.set()
-
-
-def _positive(option: str, given: object) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ValidationError(f"expected {option} to be an int of at least 1, got: {shown(given)}")
-    return given

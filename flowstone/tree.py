@@ -12,40 +12,54 @@ Only a crash of the store's actor restarts the services; a service that crashes 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from actors import ChildSpec, Supervisor
 from flowstone.runs.dispatcher import Dispatcher, Materializers
 from flowstone.runs.services import Services
+from flowstone.schedules.rules import Rules
 from flowstone.schedules.scheduler import Scheduler
+from flowstone.sensors.book import SensorBook
 from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.store_actor import StoreActor
 
-__all__ = ["root_spec"]
+__all__ = ["Definitions", "root_spec"]
 
 SERVICE_RESTARTS = 20
 SERVICE_SECONDS = 60.0
 
 
-def root_spec(services: Services, *, node: str, scheduler: bool, sensors: bool, id: str = "root") -> ChildSpec:
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """What of schedules and sensors only the code holds: rules and sensors, which are no rows."""
+
+    rules: Rules
+    sensors: SensorBook
+
+
+def root_spec(
+    services: Services, definitions: Definitions, *, scheduler: bool, sensors: bool, id: str = "root"
+) -> ChildSpec:
     """The child spec of a whole runtime; without `scheduler` or `sensors` those services are left out."""
     runs = _supervisor(
         "runs",
         [
-            ChildSpec(Materializers, id="materializers", args=(services,), shutdown="infinity"),
+            ChildSpec(Materializers, id="materializers", args=(services,)),
             ChildSpec(Dispatcher, id="dispatcher", args=(services,)),
         ],
         strategy="rest_for_one",
     )
     children = [runs]
     if scheduler:
-        children.append(ChildSpec(Scheduler, id="scheduler", args=(services,)))
+        children.append(ChildSpec(Scheduler, id="scheduler", args=(services, definitions.rules)))
     if sensors:
-        children.append(ChildSpec(SensorSupervisor, id="sensors", args=(services,), shutdown="infinity"))
+        children.append(ChildSpec(SensorSupervisor, id="sensors", args=(services, definitions.sensors)))
     return _supervisor(
         id,
         [
-            ChildSpec(StoreActor, id="store", args=(services.database, services.boot, node)),
+            ChildSpec(StoreActor, id="store", args=(services.database, services.boot, socket.gethostname())),
             _supervisor("services", children, strategy="one_for_one"),
         ],
         strategy="rest_for_one",
@@ -59,4 +73,4 @@ def _supervisor(id: str, children: Sequence[ChildSpec], *, strategy: str) -> Chi
         "max_restarts": SERVICE_RESTARTS,
         "max_seconds": SERVICE_SECONDS,
     }
-    return ChildSpec(Supervisor, id=id, kwargs=options, shutdown="infinity")
+    return ChildSpec(Supervisor, id=id, kwargs=options)

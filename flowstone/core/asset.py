@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowstone.core.checks import check_int, check_text_mapping
 from flowstone.core.keywords import check_keywords
 from flowstone.core.location import caller
 from flowstone.core.names import check_name
 from flowstone.core.partition_sets import PartitionSet
-from flowstone.core.run import check_text_mapping
 from flowstone.durations import seconds
 from flowstone.errors import FlowstoneError, ValidationError, shown
 
@@ -36,16 +36,11 @@ class RetryPolicy:
     on: tuple[type[BaseException], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ValidationError(f"expected max_attempts to be an int of at least 1, got: {shown(self.max_attempts)}")
+        check_int("max_attempts", self.max_attempts, minimum=1)
         object.__setattr__(self, "base", seconds(self.base, "base"))
         object.__setattr__(self, "cap", seconds(self.cap, "cap"))
-        if not isinstance(self.factor, (int, float)) or isinstance(self.factor, bool) or not self.factor >= 1:
-            raise ValidationError(f"expected factor to be a number of at least 1, got: {shown(self.factor)}")
-        types = self.on if isinstance(self.on, tuple) else (self.on,)
-        if not all(isinstance(t, type) and issubclass(t, BaseException) for t in types):
-            raise ValidationError(f"expected on to be exception types, got: {shown(self.on)}")
-        object.__setattr__(self, "on", types)
+        object.__setattr__(self, "factor", _factor(self.factor))
+        object.__setattr__(self, "on", _exception_types(self.on))
 
     def delay(self, attempt: int) -> float:
         """The seconds to wait after this attempt (counted from 1) failed."""
@@ -57,6 +52,19 @@ class RetryPolicy:
         if attempt >= self.max_attempts:
             return False
         return isinstance(error, self.on) or (isinstance(error, FlowstoneError) and error.retryable)
+
+
+def _factor(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given >= 1:
+        raise ValidationError(f"expected factor to be a number of at least 1, got: {shown(given)}")
+    return float(given)
+
+
+def _exception_types(given: Any) -> tuple[type[BaseException], ...]:
+    types = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(t, type) and issubclass(t, BaseException) for t in types):
+        raise ValidationError(f"expected on to be exception types, got: {shown(given)}")
+    return types
 
 
 RETRYABLE_ONLY = RetryPolicy(on=())
@@ -140,11 +148,11 @@ class Asset:
             "retry": _retry(name, options.get("retry")),
             "timeout": _timeout(options.get("timeout")),
             "io_manager": _text(name, "io_manager", options.get("io_manager")),
-            "tags": _tags(name, options.get("tags")),
+            "tags": check_text_mapping(f"tags of asset {name!r}", options.get("tags") or {}),
             "description": _text(name, "description", options.get("description")) or inspect.getdoc(fn) or "",
             "metadata": dict(options.get("metadata") or {}),
             "code_version": _text(name, "code_version", options.get("code_version")),
-            "priority": _priority(name, options.get("priority", 0)),
+            "priority": check_int(f"priority of asset {name!r}", options.get("priority", 0)),
             "location": caller(),
         }
         for key, value in values.items():
@@ -175,9 +183,7 @@ def _dependencies(name: str, fn: Callable[..., Any], given: Any) -> tuple[tuple[
         return names, "names"
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ValidationError(f"expected depends_on of asset {name!r} to be a list of asset names, got: {shown(given)}")
-    listed = tuple(dict.fromkeys(getattr(item, "name", item) for item in given))
-    for item in listed:
-        check_name("asset", item)
+    listed = tuple(dict.fromkeys(check_name("asset", getattr(item, "name", item)) for item in given))
     return listed, _passing(name, names, listed, keywords)
 
 
@@ -201,7 +207,7 @@ def _parameters(name: str, fn: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _partitions(name: str, given: Any) -> PartitionSet | None:
-    if given is not None and not isinstance(given, PartitionSet):
+    if given is not None and (isinstance(given, type) or not isinstance(given, PartitionSet)):
         expected = "a partition set such as Daily(start=...) or Static([...])"
         raise ValidationError(f"expected partitions of asset {name!r} to be {expected}, got: {shown(given)}")
     return given
@@ -222,17 +228,4 @@ def _timeout(given: Any) -> float | None:
 def _text(name: str, option: str, given: Any) -> str | None:
     if given is not None and not isinstance(given, str):
         raise ValidationError(f"expected {option} of asset {name!r} to be text, got: {shown(given)}")
-    return given
-
-
-def _tags(name: str, given: Any) -> Mapping[str, str]:
-    if given is None:
-        return {}
-    check_text_mapping(f"tags of asset {name!r}", given)
-    return dict(given)
-
-
-def _priority(name: str, given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise ValidationError(f"expected priority of asset {name!r} to be an int, got: {shown(given)}")
     return given

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowstone.core.partition_sets import PartitionSet
 from flowstone.core.partitions import Partition
 from flowstone.core.time_sets import TimeSet
@@ -55,7 +57,7 @@ def check_mapping(upstream: PartitionSet | None, own: PartitionSet | None) -> No
         raise PartitionError(f"expected partition sets that have to do with each other, got: {own!r} made from {upstream!r}")
 
 
-def _by_time(upstream: TimeSet, own: TimeSet, partition: Partition) -> Partition | list[Partition]:
+def _by_time(upstream: TimeSet[Any], own: TimeSet[Any], partition: Partition) -> Partition | list[Partition]:
     first, last = own.days(own.read(partition))
     found = upstream.touching(first, last)
     if len(found) == 1 and upstream.days(found[0])[0] <= first and last <= upstream.days(found[0])[1]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from flowstone.core.checks import check_int, check_text_mapping
 from flowstone.core.partitions import Partition
 from flowstone.core.run_key import check_user_key
 from flowstone.errors import StaleState, ValidationError
@@ -135,21 +136,14 @@ class RunRequest:
     priority: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.asset, str) or not self.asset.strip():
-            raise ValidationError(f"expected asset to be a name or a selection such as '+report', got: {self.asset!r}")
-        if isinstance(self.priority, bool) or not isinstance(self.priority, int):
-            raise ValidationError(f"expected priority to be an int, got: {self.priority!r}")
+        _check_selection(self.asset)
+        check_int("priority", self.priority)
         if self.run_key is not None:
             check_user_key(self.run_key)
         if self.tags is not None:
             check_text_mapping("tags", self.tags)
 
 
-def check_text_mapping(what: str, given: Any) -> None:
-    """Check that `given` is a mapping of text to text.
-
-    Raises:
-        ValidationError: when it is not.
-    """
-    if not isinstance(given, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in given.items()):
-        raise ValidationError(f"expected {what} to be a mapping of text to text, got: {given!r}")
+def _check_selection(given: Any) -> None:
+    if not isinstance(given, str) or not given.strip():
+        raise ValidationError(f"expected asset to be a name or a selection such as '+report', got: {given!r}")

@@ -13,7 +13,9 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from actors import Actor, ActorDeadError, ActorRef, ChildSpec, Down, DynamicSupervisor, Future
+from actors import Actor, ActorDeadError, ActorRef, ChildSpec, Down, DynamicSupervisor, Future, Restart
+from actors.messages import is_normal
+from actors.monitors import Token
 from flowstone.core.run import RunStatus
 from flowstone.errors import StoreUnavailable
 from flowstone.outcome import Outcome
@@ -24,20 +26,20 @@ from flowstone.runs.recovery import put_back, running_of
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.connection import Connection
+from flowstone.state.store_actor import TOPIC, StoreChanged
 
 __all__ = ["Dispatcher", "Materializers"]
 
 log = logging.getLogger(__name__)
 
-ENDED_BY_ITSELF = ("normal", "shutdown")
-
 
 class Materializers(DynamicSupervisor):
     """The materializers, one for each run in progress; temporary, since the durable run is what restarts."""
 
-    def init(self, services: Services, **options: Any) -> None:
+    # An init is no method that others call: its arguments are those of its own child spec.
+    def init(self, services: Services) -> None:  # type: ignore[override]
         """Make itself known to the dispatcher."""
-        super().init(**options)
+        super().init()
         services.directory["materializers"] = self.ref
 
 
@@ -47,22 +49,23 @@ class Dispatcher(Actor):
     def init(self, services: Services) -> None:
         """Adopt the living materializers, put back what of this boot has none, and claim."""
         self.services = services
-        self.active: dict[str, ActorRef] = {}
+        self.active: dict[Token, str] = {}
         self.claiming = False
         self.wanted = False
-        self.quiesced: list[Future] = []
+        self.quiesced: list[Future[None]] = []
         self.quiet = False
         self.timer: Any = None
         self.timer_at: datetime | None = None
         self.materializers = services.directory["materializers"]
         services.directory["dispatcher"] = self.ref
+        services.pubsub.subscribe(TOPIC, self.ref)
         for child in self.materializers.which_children():
             self._watch(child.id, child.ref)
         self._recover(Recover((), "its actor was lost"))
 
-    def receive(self, message: Any) -> Any:
+    def receive(self, message: Any) -> None:
         """Serve one message of `runs.messages`, or the `Down` of a materializer."""
-        if isinstance(message, Wake):
+        if isinstance(message, Wake | StoreChanged):
             self._claim()
         elif isinstance(message, Claims):
             self._claimed(message.outcome)
@@ -73,8 +76,7 @@ class Dispatcher(Actor):
         elif isinstance(message, Recovered):
             self._recovered(message)
         elif isinstance(message, Quiesce):
-            return self._quiesce()
-        return None
+            self._quiesce()
 
     def _claim(self) -> None:
         free = self.services.max_concurrency - len(self.active)
@@ -106,19 +108,15 @@ class Dispatcher(Actor):
             self._claim()
 
     def _start(self, one: Claim) -> None:
-        spec = ChildSpec(Materializer, id=one.lease.run_id, args=(self.services, one), restart="temporary")
+        spec = ChildSpec(Materializer, id=one.lease.run_id, args=(self.services, one), restart=Restart.TEMPORARY)
         self._watch(one.lease.run_id, self.materializers.start_child(spec))
 
     def _watch(self, run_id: str, ref: ActorRef) -> None:
-        self.active[run_id] = ref
-        self.monitor(ref)
+        self.active[self.monitor(ref)] = run_id
 
     def _down(self, message: Down) -> None:
-        run_id = next((run_id for run_id, ref in self.active.items() if ref == message.ref), None)
-        if run_id is None:
-            return
-        del self.active[run_id]
-        if message.reason not in ENDED_BY_ITSELF:
+        run_id = self.active.pop(message.token)
+        if not is_normal(message.reason):
             self._recover(Recover((run_id,), f"its actor ended: {message.reason!r}"))
         self._claim()
         if not self.active and self.quiet:
@@ -126,7 +124,7 @@ class Dispatcher(Actor):
 
     def _recover(self, asked: Recover) -> None:
         """Put back the runs named, or all of this boot that have no materializer."""
-        services, living = self.services, frozenset(self.active)
+        services, living = self.services, frozenset(self.active.values())
 
         def step(connection: Connection) -> tuple[str, ...]:
             now = services.clock.now()
@@ -153,13 +151,11 @@ class Dispatcher(Actor):
         delay = None if due is None else max(0.0, (due - self.services.clock.now()).total_seconds())
         self.timer = None if delay is None else self.send_after(delay, Wake())
 
-    def _quiesce(self) -> Future:
+    def _quiesce(self) -> None:
         self.quiet = True
-        answer = self.system.future()
-        self.quiesced.append(answer)
+        self.quiesced.append(self.defer())
         if not self.active:
             self._answer_quiesced()
-        return answer
 
     def _answer_quiesced(self) -> None:
         for answer in self.quiesced:

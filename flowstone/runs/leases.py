@@ -163,7 +163,8 @@ def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, lim
 def next_due(connection: Connection, now: datetime) -> datetime | None:
     """The instant at which the next queued run that has to wait becomes due."""
     sql = "select min(ready_at) as next_at from run where status = 'queued' and ready_at > :now"
-    return instant(connection.execute(sql, now=now)[0].next_at)
+    next_at: str | None = connection.execute(sql, now=now)[0].next_at
+    return instant(next_at)
 
 
 def settle(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from actors import ActorDeadError, ActorRef, Clock, Future, PubSub
+from actors import ActorDeadError, Clock, Future
+from actors.pubsub import PubSub
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
 from flowstone.executors.threads import ThreadExecutor
@@ -32,7 +34,7 @@ class Services:
     executor: ThreadExecutor
     polls: ThreadExecutor
     pubsub: PubSub
-    future: Callable[[], Future]
+    future: Callable[[], Future[Any]]
     io: Mapping[str, IOManager]
     default_io: str
     boot: str
@@ -41,7 +43,7 @@ class Services:
     max_queue: int = 10_000
     calls: Calls = field(default_factory=Calls)
     waiters: Waiters = field(default_factory=Waiters)
-    directory: dict[str, ActorRef] = field(default_factory=dict)
+    directory: dict[str, Any] = field(default_factory=dict)
 
     def wake(self) -> None:
         """Tell the dispatcher that runs were committed. One that is being restarted looks by itself."""

@@ -28,14 +28,14 @@ class Waiters:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._futures: dict[str, list[Future]] = {}
+        self._futures: dict[str, list[Future[RunLeft]]] = {}
 
-    def add(self, run_id: str, future: Future) -> None:
+    def add(self, run_id: str, future: Future[RunLeft]) -> None:
         """Have `future` set when the run is left. Look at the run's row afterwards: it may have finished before."""
         with self._lock:
             self._futures.setdefault(run_id, []).append(future)
 
-    def remove(self, run_id: str, future: Future) -> None:
+    def remove(self, run_id: str, future: Future[RunLeft]) -> None:
         """Wait no longer."""
         with self._lock:
             waiting = self._futures.get(run_id, [])

@@ -1,0 +1,70 @@
+"""Assertions about what a runtime has asked for and made; one that fails shows the nearest rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flowstone.core.partitions import Partition
+from flowstone.runtime import Runtime
+
+__all__ = ["assert_enqueued", "assert_materialized", "refute_enqueued"]
+
+ANY: Any = object()
+SHOWN = 10
+
+
+def assert_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY, run_key: str | None = None) -> None:
+    """Assert that a run of this asset was asked for, whatever became of it.
+
+    Raises:
+        AssertionError: there is none; the message lists the newest runs.
+    """
+    wanted = _described(asset, partition, run_key=run_key)
+    assert _runs(runtime, asset, partition, run_key), f"expected a run of {wanted}; {_listed('runs', runtime.runs.list())}"
+
+
+def refute_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY, run_key: str | None = None) -> None:
+    """Assert that no run of this asset was asked for.
+
+    Raises:
+        AssertionError: there is one; the message lists them.
+    """
+    found = _runs(runtime, asset, partition, run_key)
+    assert not found, f"expected no run of {_described(asset, partition, run_key=run_key)}; {_listed('runs', found)}"
+
+
+def assert_materialized(
+    runtime: Runtime, asset: str, *, partition: Partition = ANY, status: str = "success"
+) -> None:
+    """Assert that an asset was made, for a partition, with this status.
+
+    Raises:
+        AssertionError: it was not; the message lists the asset's rows.
+    """
+    rows = runtime.materializations.list(asset=asset)
+    wanted = _described(asset, partition, status=status)
+    found = [row for row in rows if row.status == status and _same(runtime, asset, partition, row.partition)]
+    assert found, f"expected a materialization of {wanted}; {_listed('rows of it', rows)}"
+
+
+def _runs(runtime: Runtime, asset: str, partition: Partition, run_key: str | None) -> list[Any]:
+    rows = runtime.runs.list(asset=asset, limit=1_000_000)
+    return [
+        row for row in rows if run_key in (None, row.run_key) and _same(runtime, asset, partition, row.partition)
+    ]
+
+
+def _same(runtime: Runtime, asset: str, wanted: Partition, found: Partition) -> bool:
+    return wanted is ANY or runtime.partition_of(asset, wanted) == found
+
+
+def _described(asset: str, partition: Partition, **more: object) -> str:
+    given = {} if partition is ANY else {"partition": partition}
+    named = {**given, **{name: value for name, value in more.items() if value is not None}}
+    return f"{asset!r} {', '.join(f'{name}={value!r}' for name, value in named.items())}".strip()
+
+
+def _listed(what: str, rows: Iterable[Any]) -> str:
+    shown = [f"  {row.asset} partition={row.partition!r} {row.status}" for row in list(rows)[:SHOWN]]
+    return f"the {what}:\n" + "\n".join(shown) if shown else f"there are no {what}"

@@ -1,0 +1,37 @@
+"""A service that makes one partition of each file that arrives, until it is killed.
+
+usage: arrivals.py STORE FOLDER CALLS. Each call of the asset's function adds a line to CALLS before it does anything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import flowstone as fs
+from flowstone.sensors import FileArrival
+
+store, folder, calls = sys.argv[1:]
+shop = fs.Pipeline("shop")
+
+
+@shop.asset(io_manager="files")
+def order(context: Any) -> str:
+    """The content of one file."""
+    line = f"{context.partition} {context.run_id} {context.attempt}\n".encode()
+    descriptor = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
+    return Path(folder, context.partition).read_text()
+
+
+shop.sensor("arrivals", FileArrival(path=folder, pattern="*.txt", partition=lambda path: path), every="20ms", target="order")
+
+with fs.Runtime(shop, store=f"sqlite:///{store}") as runtime:
+    print("serving", flush=True)
+    for line in sys.stdin:
+        runtime.sensors.poll("arrivals")
+        runtime.drain()
+        print("drained", flush=True)

@@ -1,0 +1,74 @@
+"""Files that arrive while the service is killed again and again: each has one run and one success."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from select import select
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "programs" / "arrivals.py"
+KILLS = 30
+LONGEST_LIFE = 0.25
+
+
+def started(*arguments: Path) -> subprocess.Popen[str]:
+    """The service, once it serves."""
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "serving\n"
+    return process
+
+
+def arrive(folder: Path, number: int) -> None:
+    """A file arrives complete, by a rename."""
+    part = folder / f".{number}.part"
+    part.write_text(f"order {number}")
+    part.rename(folder / f"{number:04}.txt")
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(120)
+def test_each_file_has_one_run_and_one_success_whatever_is_killed_when(tmp_path: Path) -> None:
+    folder, store, calls = tmp_path / "in", tmp_path / "shop.db", tmp_path / "calls"
+    folder.mkdir()
+    chance = random.Random(os.environ.get("PYTEST_RANDOMLY_SEED", "1"))
+    for kill in range(KILLS):
+        process = started(store, folder, calls)
+        for number in range(3):
+            arrive(folder, 3 * kill + number)
+        # Not a wait for something: the moment of the kill is what is drawn.
+        select([], [], [], chance.uniform(0, LONGEST_LIFE))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        process.stdout.close()
+    process = started(store, folder, calls)
+    process.communicate("drain\n", timeout=60)
+    assert process.returncode == 0
+    check(store, calls)
+
+
+def check(store: Path, calls: Path) -> None:
+    """What the store holds, read by a connection of its own, against the calls that really happened."""
+    connection = sqlite3.connect(store)
+    runs = connection.execute("select partition, run_id, status, interruptions from run").fetchall()
+    expected = [f"{number:04}.txt" for number in range(3 * KILLS)]
+    assert sorted(row[0] for row in runs) == expected
+    assert {row[2] for row in runs} == {"success"}
+    successes = connection.execute("select partition from materialization where status = 'success'").fetchall()
+    assert sorted(row[0] for row in successes) == expected
+    made = Counter(line.split()[1] for line in calls.read_text().splitlines())
+    for _partition, run_id, _status, interruptions in runs:
+        assert 1 <= made[run_id] <= 1 + interruptions
+    assert not connection.execute("select eval_key from evaluation group by eval_key having count(*) > 1").fetchall()
+    connection.close()
