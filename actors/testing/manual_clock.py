@@ -5,6 +5,7 @@ for `stall` real seconds counts as hung: time goes on without it.
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -17,6 +18,8 @@ from actors.raw import Lock
 
 __all__ = ["ManualClock"]
 
+SPELLED = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MICRO = 1_000_000
 
 
@@ -73,16 +76,14 @@ class ManualClock:
         """Set the wall clock, as an operator or a time server does; `monotonic` and timers notice nothing."""
         self._start = instant.astimezone(UTC) - timedelta(microseconds=self._micros)
 
-    def advance(self, duration: float | timedelta) -> None:
-        """Let `duration` (seconds or a timedelta) pass: fire every timer due, each at its own instant, in (due time, order of arming) order.
+    def advance(self, duration: float | timedelta | str) -> None:
+        """Let `duration` (seconds, a timedelta, or a text such as "50ms" "30s" "10m" "2h" "1d") pass: fire every timer due, each at its own instant, in (due time, order of arming) order.
 
         Before each, and at the end, all work in flight ends. Raises WouldBlock in an actor, SpecError for a duration below 0.
         """
         if current_task() is not None:
             raise WouldBlock("advance called in an actor: the clock would wait for that actor for ever; call it from the test")
-        seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-        if not seconds >= 0:
-            raise SpecError(f"expected duration to be seconds from 0 up, got: {duration!r}")
+        seconds = _seconds(duration)
         with self._advancing:
             until = self._micros + round(seconds * MICRO)
             self.settle()
@@ -110,3 +111,17 @@ class ManualClock:
             before, progress = progress, system.progress()
             if progress == before:
                 system.backend.forgive()
+
+
+def _seconds(duration: float | timedelta | str) -> float:
+    seconds: float | None = None
+    if isinstance(duration, timedelta):
+        seconds = duration.total_seconds()
+    elif isinstance(duration, str):
+        spelled = SPELLED.fullmatch(duration)
+        seconds = float(spelled[1]) * UNITS[spelled[2]] if spelled else None
+    else:
+        seconds = duration
+    if seconds is None or not seconds >= 0:
+        raise SpecError(f'expected duration to be seconds from 0 up, a timedelta or a text such as "30s", got: {duration!r}')
+    return seconds
