@@ -29,11 +29,11 @@ class Call:
     since: datetime
     fn: Callable[..., Any] = field(repr=False)
     args: tuple[Any, ...] = field(repr=False)
-    timeout: float | None
+    timeout: float | None = field(repr=False)
     then: Callable[[Outcome[Any]], None] = field(repr=False)
     ended: Callable[[], None] | None = field(repr=False)
     token: Token = field(repr=False)
-    settled: bool = False
+    settled: bool = field(default=False, repr=False)
     timer: TimerHandle | None = field(default=None, repr=False)
 
     def tell(self, outcome: Outcome[Any]) -> None:

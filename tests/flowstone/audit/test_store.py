@@ -22,8 +22,8 @@ def database() -> Iterator[Database]:
 def fill(connection: Connection) -> None:
     done = [("paused", "ada", "sensor:s3"), ("resumed", "bob", "sensor:s3"), ("paused", "bob", "sensor:db")]
     for hour, (event, actor, resource) in enumerate(done):
-        details = {"hour": hour}
-        record(connection, f"sensor.{event}", actor=actor, resource=resource, details=details, at=AT + timedelta(hours=hour))
+        at = AT + timedelta(hours=hour)
+        record(connection, f"sensor.{event}", actor=actor, resource=resource, details={"hour": hour}, at=at)
 
 
 def test_a_row_says_who_did_what_to_what(database: Database) -> None:

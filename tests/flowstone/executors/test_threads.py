@@ -67,9 +67,11 @@ def test_whatever_user_code_raises_is_an_outcome(executor_of: MakeExecutor, answ
 
 
 def test_an_async_function_is_run_to_its_end(executor: ThreadExecutor, answer: Any) -> None:
+    async def half(number: int) -> int:
+        return number // 2
+
     async def add(one: int, other: int) -> int:
-        await asyncio.sleep(0)
-        return one + other
+        return sum(await asyncio.gather(half(2 * one), half(2 * other)))
 
     plain, partly = answer(), answer()
     submit(executor, add, 1, 2, answer=plain)
@@ -79,7 +81,7 @@ def test_an_async_function_is_run_to_its_end(executor: ThreadExecutor, answer: A
 
 def test_an_async_function_that_raises_is_an_outcome(executor: ThreadExecutor, answer: Any) -> None:
     async def fail() -> None:
-        await asyncio.sleep(0)
+        await asyncio.to_thread(int)
         raise SystemExit(3)
 
     done = answer()
@@ -357,10 +359,47 @@ os.wait()
 """
 
 
-def test_a_child_of_fork_is_refused() -> None:
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import asyncio
+from actors import System
+from actors.raw import Lock, get_ident
+from flowstone.executors.threads import ThreadExecutor
+
+async def wait():
+    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(int)), 20)
+    return get_ident()
+
+def hang():
+    stuck.acquire()
+
+stuck = Lock()
+stuck.acquire()
+main = get_ident()
+with System() as system:
+    executor = ThreadExecutor("user", clock=system.clock, work=system.work, threads=None)
+    for fn in (get_ident, wait, hang):
+        outcome = system.future()
+        executor.submit(fn, timeout=0.5, name=fn.__name__, then=outcome.set)
+        outcome = outcome.get(timeout=20)
+        print(fn.__name__, outcome.timed_out or outcome.unwrap() != main)
+    executor.stop(20)
+"""
+
+
+def printed(script: str) -> list[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(flowstone.__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout == "refused\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_child_of_fork_is_refused() -> None:
+    assert printed(FORK) == ["refused"]
+
+
+def test_in_a_patched_process_user_code_runs_on_threads_of_the_operating_system() -> None:
+    assert printed(PATCHED) == ["get_ident True", "wait True", "hang True"]
 
 
 @pytest.mark.concurrent
