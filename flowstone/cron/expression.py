@@ -98,7 +98,7 @@ class Cron:
     def _first(self, second: int) -> int | None:
         line = self._near if second < self._near.end else self._timeline(FAR)
         windows = line.windows
-        index = max(bisect_right(line.begins, second) - 1, 0)
+        index = bisect_right(line.begins, second, 1) - 1
         search, start, end, offset = windows[index]
         local = second + offset
         if local <= start:

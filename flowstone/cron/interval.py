@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from flowstone import durations
 from flowstone.cron.timing import at, before, floor, nothing
+from flowstone.durations import seconds, text
 from flowstone.errors import CronError, shown
 from flowstone.zones import FIRST_INSTANT, LAST_INSTANT
 
@@ -30,14 +30,14 @@ class Interval:
     seconds: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        duration = durations.seconds(self.every, "every")
+        duration = seconds(self.every, "every")
         if duration < 1 or duration != int(duration):
             reason = f"expected whole seconds, at least 1, got: {shown(self.every)}"
             raise CronError(f"every: {reason}", field="every", reason=reason)
         object.__setattr__(self, "seconds", int(duration))
 
     def __str__(self) -> str:
-        return f"every {durations.text(self.seconds)}"
+        return f"every {text(self.seconds)}"
 
     def next_after(self, instant: datetime) -> datetime:
         """Return the first multiple strictly after this instant.
@@ -67,8 +67,8 @@ class Interval:
         Raises:
             CronError: an instant is naive.
         """
-        seconds = range(self._multiple_from(floor(start) + 1), min(floor(end), LAST_INSTANT) + 1, self.seconds)
-        return [at(second) for second in seconds]
+        multiples = range(self._multiple_from(floor(start) + 1), min(floor(end), LAST_INSTANT) + 1, self.seconds)
+        return [at(second) for second in multiples]
 
     def _multiple_from(self, second: int) -> int:
         return -(-max(second, FIRST_INSTANT) // self.seconds) * self.seconds

@@ -9,6 +9,8 @@ __all__ = ["Timing", "at", "before", "floor", "nothing"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_from_timestamp = datetime.fromtimestamp
+
 
 class Timing(Protocol):
     """An endless, strictly increasing sequence of instants; any aware datetime in, aware UTC datetimes out."""
@@ -60,7 +62,7 @@ def before(instant: datetime) -> int:
 def at(second: int) -> datetime:
     """Return a second since the epoch as an aware UTC datetime."""
     # 0.30 µs; `EPOCH + timedelta(0, second)` takes 0.48 µs.
-    return datetime.fromtimestamp(second, UTC)
+    return _from_timestamp(second, UTC)
 
 
 def nothing(timing: object, where: str, instant: datetime) -> CronError:
