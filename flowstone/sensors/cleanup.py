@@ -7,7 +7,7 @@ from typing import Any
 
 from actors import Future
 from flowstone.errors import RuntimeStopped
-from flowstone.executors.base import Executor
+from flowstone.executors.threads import ThreadExecutor
 from flowstone.outcome import Outcome
 from flowstone.sensors.book import PollGate
 from flowstone.sensors.polling import call_cleanup, has_cleanup
@@ -23,7 +23,7 @@ SHUTDOWN = 5.0
 _PATIENCE = SHUTDOWN * 0.8
 
 
-def clean_up(executor: Executor, spec: SensorSpec, gate: PollGate, state: Any, done: Future[Any]) -> None:
+def clean_up(executor: ThreadExecutor, spec: SensorSpec, gate: PollGate, state: Any, done: Future[Any]) -> None:
     """Call the sensor's cleanup and wait for it, less long than the shutdown; what takes longer goes on by itself.
 
     A poll that is in progress ends first. What goes wrong is logged: the sensor stops all the same.

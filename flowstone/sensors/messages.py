@@ -36,7 +36,9 @@ class TimerDue:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The sensor's row was changed by somebody else: look at it."""
+    """The sensor's row was changed by somebody else: look at it, unless `state_version` is the one that is known."""
+
+    state_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

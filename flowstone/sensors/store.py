@@ -29,7 +29,18 @@ from flowstone.state.connection import Connection
 from flowstone.state.fields import Json
 from flowstone.state.page import Page, page
 
-__all__ = ["Committed", "Opening", "commit", "history", "initialise", "list_sensors", "opening", "read", "set_fault"]
+__all__ = [
+    "Committed",
+    "Opening",
+    "commit",
+    "history",
+    "initialise",
+    "list_sensors",
+    "opening",
+    "read",
+    "set_fault",
+    "versions",
+]
 
 _OPEN = [status.value for status in RunStatus if status not in FINISHED_RUNS]
 _UNFINISHED = " or ".join(f"status = {status!r}" for status in _OPEN)
@@ -102,6 +113,12 @@ def list_sensors(connection: Connection) -> tuple[SensorRow, ...]:
     """The rows of all sensors by name, those that left the code too."""
     rows = connection.execute("select * from sensor where removed = false order by name")
     return tuple(sensor_of(row) for row in rows)
+
+
+def versions(connection: Connection) -> dict[str, int]:
+    """The state version of each sensor."""
+    rows = connection.execute("select name, state_version from sensor where removed = false")
+    return {row.name: row.state_version for row in rows}
 
 
 def opening(connection: Connection, name: str, *, max_queue: int) -> Opening:

@@ -52,7 +52,7 @@ class PollTimer:
             self._timer = self._actor.send_after(wait, TimerDue())
 
     def _wait(self, row: SensorRow, interval: float) -> float:
-        """The wait from now on. Where it follows from stored instants, a clock that was set back does not prolong it."""
+        """Seconds from now. Where they follow from stored instants, a clock that was set back does not prolong them."""
         now = self._actor.clock.now()
         if row.consecutive_failures or slowing(row.faults):
             longest = backoff(row.name, row.consecutive_failures, interval, broken=bool(slowing(row.faults)))

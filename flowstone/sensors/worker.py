@@ -14,16 +14,14 @@ Events: on topic `sensors` after the commit, `("sensor_triggered", name, partiti
 
 from __future__ import annotations
 
-import enum
 import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from actors import Actor, ActorDeadError, Future
+from actors import Actor, ActorDeadError
 from flowstone.errors import RuntimeStopped, StoreUnavailable, ValidationError
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
@@ -32,6 +30,7 @@ from flowstone.sensors.book import PollGate
 from flowstone.sensors.cleanup import clean_up
 from flowstone.sensors.cursor import read_state
 from flowstone.sensors.evaluation import Evaluation, PollStart, begin, decide, first_cursor, skip
+from flowstone.sensors.job import Job, Phase, Purpose
 from flowstone.sensors.messages import (
     Called,
     CallEnded,
@@ -45,12 +44,12 @@ from flowstone.sensors.messages import (
     TimerDue,
 )
 from flowstone.sensors.polling import call_init, call_name, call_poll
-from flowstone.sensors.rows import EvaluationRow, EvaluationStatus, Fault, SensorRow, SkipReason
+from flowstone.sensors.rows import EvaluationStatus, Fault, SensorRow, SkipReason
 from flowstone.sensors.sensor import PollError
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.timer import PollTimer
 
-__all__ = ["STORE_RETRY", "TOPIC", "Phase", "Worker"]
+__all__ = ["STORE_RETRY", "TOPIC", "Worker"]
 
 log = logging.getLogger(__name__)
 
@@ -59,34 +58,6 @@ T = TypeVar("T")
 STORE_RETRY = 0.5
 TOPIC = "sensors"
 ENDED_IN_ORDER = ("normal", "shutdown")
-
-
-class Phase(enum.StrEnum):
-    """What the job in hand waits for."""
-
-    IDLE = "idle"
-    READING = "reading"
-    WAITING = "waiting"
-    CALLING = "calling"
-    WRITING = "writing"
-
-
-class Purpose(enum.Enum):
-    """Why a job is done: to look at the row, since the timer is due, or since somebody asked for a poll."""
-
-    LOOK = enum.auto()
-    TIMER = enum.auto()
-    MANUAL = enum.auto()
-
-
-@dataclass(slots=True)
-class Job:
-    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what he waits for."""
-
-    purpose: Purpose
-    manual: str | None = None
-    answer: Future[EvaluationRow] | None = None
-    start: PollStart | None = None
 
 
 class Worker(Actor):
@@ -136,8 +107,10 @@ class Worker(Actor):
         self._advance()
 
     def _changed(self, message: Changed) -> None:
-        self._look = True
-        self._advance()
+        known = None if self._row is None else self._row.state_version
+        if message.state_version is None or message.state_version != known:
+            self._look = True
+            self._advance()
 
     # -- the job in hand, step by step
 
@@ -189,8 +162,10 @@ class Worker(Actor):
 
     def _call(self, start: PollStart) -> None:
         cursor, spec = start.row.cursor_text, self._spec
+        call = partial(call_init, spec)
         try:
-            call = partial(call_init, spec) if cursor is None else partial(call_poll, spec, read_state(spec.sensor, cursor))
+            if cursor is not None:
+                call = partial(call_poll, spec, read_state(spec.sensor, cursor))
         except ValidationError as error:
             self._decide(start, Outcome(value=PollError(error, code="bad_cursor")))
             return

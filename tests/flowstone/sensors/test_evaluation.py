@@ -176,7 +176,7 @@ NONSENSE: list[tuple[Any, str, str]] = [
     (Trigger(RunRequest("days", "2024-02-01")), "partition_error", "partition_error"),
     (Trigger(RunRequest("rwa", "a")), "asset_not_found", "asset_not_found"),
     (Trigger(Arrival("a", payload=object())), "validation_error", "validation_error: expected the payload to be JSON"),
-    (Trigger(Arrival("a", payload="x" * 65_536)), "validation_error", "validation_error: expected a payload of at most"),
+    (Trigger(Arrival("a", payload="x" * 65_536)), "validation_error", "validation_error: expected a payload of at"),
 ]
 
 

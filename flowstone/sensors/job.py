@@ -1,0 +1,40 @@
+"""What a sensor's actor has in hand, and how far it is."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from actors import Future
+from flowstone.sensors.evaluation import PollStart
+from flowstone.sensors.rows import EvaluationRow
+
+__all__ = ["Job", "Phase", "Purpose"]
+
+
+class Phase(enum.StrEnum):
+    """What the job in hand waits for: the store to read, an earlier call's end, the sensor's code, the store to write."""
+
+    IDLE = "idle"
+    READING = "reading"
+    WAITING = "waiting"
+    CALLING = "calling"
+    WRITING = "writing"
+
+
+class Purpose(enum.Enum):
+    """Why a job is done: to look at the row, since the timer is due, or since somebody asked for a poll."""
+
+    LOOK = enum.auto()
+    TIMER = enum.auto()
+    MANUAL = enum.auto()
+
+
+@dataclass(slots=True)
+class Job:
+    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what he waits for."""
+
+    purpose: Purpose
+    manual: str | None = None
+    answer: Future[EvaluationRow] | None = None
+    start: PollStart | None = None
