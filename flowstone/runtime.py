@@ -232,6 +232,17 @@ class Runtime:
         """The actors as they are now: the row of the root, with its `children`; its text is a drawing."""
         return self._get().tree()
 
+    def actor(self, *path: str) -> Any:
+        """The ref of an actor of the tree, by the ids that lead to it: `actor("services", "scheduler")`.
+
+        Raises:
+            ChildNotFound: there is none.
+        """
+        ref: Any = self._get().root
+        for id in path:
+            ref = ref.child(id)
+        return ref
+
     def health(self) -> Health:
         """How the runtime is, computed from what progressed; of one that does not run too."""
         running = self._running

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from typing import Any, cast
 
 from flowstone.core.asset import Asset
 from flowstone.core.graph import Graph
@@ -67,17 +69,23 @@ class Catalog:
     def read_partition(self, text: str, value: object) -> Partition:
         """The partition that a value means for a selection: read by its set, held by the sets of all its assets.
 
+        Assets without a set take any legal partition. A text for those is read by the set of what they depend on, if
+        that one holds it: a report made from days takes "2025-01-15" as the day that it is.
+
         Raises:
             AssetNotFound: the selection names an unknown asset.
             PartitionError: the value is no legal partition, or a set does not hold it.
         """
-        read: Partition = value  # type: ignore[assignment]  # checked below: encode_partition refuses what is illegal
-        for name in reversed(self.select(text)):
+        selection = self.select(text)
+        read: Any = value
+        for name in reversed(selection):
             partitions = self.assets[name].partitions
             if partitions is not None:
                 read = self._read(name, partitions, read)
+        if read is value and type(value) is str:
+            read = self._read_upstream(selection[-1], value)
         encode_partition(read)
-        return read
+        return cast(Partition, read)
 
     def default_partition(self, text: str, instant: datetime, timezone: str) -> Partition:
         """The partition of an instant: by the selection's set where it has one, else the date in that zone.
@@ -97,6 +105,14 @@ class Catalog:
             PartitionError: their sets have nothing to do with each other.
         """
         return upstream_partitions(self.assets[dependency].partitions, self.assets[asset].partitions, partition)
+
+    def _read_upstream(self, name: str, value: str) -> Partition:
+        for upper in reversed(self.graph.upstream(name)):
+            partitions = self.assets[upper].partitions
+            if partitions is not None:
+                with suppress(PartitionError):
+                    return partitions.read(value)
+        return value
 
     @staticmethod
     def _read(name: str, partitions: PartitionSet, value: object) -> Partition:

@@ -201,7 +201,7 @@ def test_a_materializer_that_crashes_is_an_interruption_and_the_run_goes_on(runt
     started = runtime(shop)
     handle = started.materialize_async("slow")
     assert begun.acquire(timeout=20)
-    crash(started.materializer(handle.run_id))
+    crash(started.actor("services", "runs", "materializers", handle.run_id))
     release.set()
     assert handle.result(timeout=20).value == 1
     assert handle.result().interruptions == 1
