@@ -33,10 +33,12 @@ def is_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def start_thread(name: str, fn: Callable[[], object]) -> None:
-    """Run `fn` in a new daemon thread of the operating system."""
+def start_thread(name: str, fn: Callable[[], object]) -> threading.Thread | None:
+    """Run `fn` in a new daemon thread of the operating system; returns the thread where Python knows it."""
     if is_patched():
-        # threading.Thread would be a greenlet here; a raw thread has no name that Python knows.
+        # threading.Thread would be a greenlet here; a raw thread has no object that Python knows.
         _start_new_thread(fn, ())
-    else:
-        threading.Thread(target=fn, name=name, daemon=True).start()
+        return None
+    thread = threading.Thread(target=fn, name=name, daemon=True)
+    thread.start()
+    return thread

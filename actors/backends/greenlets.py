@@ -155,7 +155,7 @@ class GreenletBackend(Backend):
         self._ended: Future[None] = Future()
         started: Future[None] = Future()
         if self.own_thread:
-            start_thread(f"{name}-hub", lambda: self._run(started))
+            self._thread = start_thread(f"{name}-hub", lambda: self._run(started))
             started.get()
         else:
             self._attach()
@@ -171,29 +171,35 @@ class GreenletBackend(Backend):
         self._beneath = RUNNERS.get(self.ident)
         RUNNERS[self.ident] = self
 
-    def _detach(self) -> None:
-        ident, self.ident = self.ident, -1
-        if RUNNERS.get(ident) is self:
-            RUNNERS.pop(ident)
-            if self._beneath is not None:
-                RUNNERS[ident] = self._beneath
-        for worker in self._pool:
-            worker.throw(GreenletExit)
-        self._async.close()
-        if self._timer is not None:
-            self._timer.close()
-        if self._held:
-            self._held = False
-            self.work.down()
-        self._ended.offer(None)
-
     def _run(self, started: Future[None]) -> None:
         self._attach()
         self._main = getcurrent()
         started.set(None)
         self.switch_to_hub()
-        self._detach()
         self.hub.destroy(destroy_loop=True)
+        self._ended.offer(None)
+
+    def resume(self) -> None:
+        """Leave the hub; called on it as the last of what was ready."""
+        if RUNNERS.get(self.ident) is self:
+            RUNNERS.pop(self.ident)
+            if self._beneath is not None:
+                RUNNERS[self.ident] = self._beneath
+        for worker in self._pool:
+            worker.throw(GreenletExit)
+        if self._timer is not None:
+            self._timer.close()
+        if not self.own_thread:
+            # A greenlet of the host's may still be parked through this backend: the bridge stays, but keeps no loop alive.
+            self._async.ref = False
+            self._ended.offer(None)
+            return
+        self.ident = -1
+        self._async.close()
+        if self._held:
+            self._held = False
+            self.work.down()
+        self._main.switch()
 
     # -- from any thread
 
@@ -240,11 +246,12 @@ class GreenletBackend(Backend):
         self.cross(_Call(self._forgive), None)
 
     def stop(self, timeout: float) -> bool:
-        if not self.own_thread:
-            self._detach()
-            return True
-        self.cross(_Call(lambda: self.make_ready(_Leave(self._main))), None)
-        return get_ident() == self.ident or self._ended.settled(timeout)
+        deadline = time.monotonic() + timeout
+        self.call(lambda: self.make_ready(self))
+        clean = self._ended.settled(timeout)
+        if self.own_thread and clean and self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return clean
 
     def _signal(self) -> None:
         with self._gate:
@@ -282,7 +289,7 @@ class GreenletBackend(Backend):
             parked.greenlet = None
             if task is not None and task.hung:
                 task.hung = False
-                self._active += 1
+                self._activate()
             if timer is not None:
                 timer.cancel()
             if not future.done:
@@ -290,7 +297,7 @@ class GreenletBackend(Backend):
         return future.done
 
     def schedule(self, task: Task) -> None:
-        self._active += 1
+        self._activate()
         self.ready.append(task)
         if not self._kicked:
             self._kick()
@@ -306,7 +313,7 @@ class GreenletBackend(Backend):
         if task.waits and not task.dead:
             if task.hung:
                 task.hung = False
-                self._active += 1
+                self._activate()
             self.ready.append(task)
         else:
             task.scheduled = False
@@ -325,10 +332,13 @@ class GreenletBackend(Backend):
 
     def _kick(self) -> None:
         self._kicked = True
+        self.loop.run_callback(self._turn)
+
+    def _activate(self) -> None:
+        self._active += 1
         if not self._held:
             with self._gate:
                 self._hold()
-        self.loop.run_callback(self._turn)
 
     def _turn(self) -> None:
         ready, pool = self.ready, self._pool
@@ -396,15 +406,3 @@ class GreenletBackend(Backend):
         due = self.real.run_due()
         if due is not None:
             self._arm(due)
-
-
-class _Leave:
-    """The last thing that a hub of our own does: going back to the thread's main greenlet."""
-
-    __slots__ = ("_main",)
-
-    def __init__(self, main: greenlet) -> None:
-        self._main = main
-
-    def resume(self) -> None:
-        self._main.switch()

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
+from weakref import WeakSet
 
 from actors.backends.base import RUNNERS, Backend, Target, Task
 from actors.backends.futures import Future, wait_in_thread
@@ -67,6 +69,7 @@ class ThreadBackend(Backend):
         self.clock: Clock = self.real
         self._guard = Lock()
         self._tasks: set[Task] = set()
+        self._threads: WeakSet[Thread] = WeakSet()
         self._empty: Future[None] | None = None
 
     def start(self, task: Task) -> None:
@@ -75,7 +78,9 @@ class ThreadBackend(Backend):
         self.work.up()
         with self._guard:
             self._tasks.add(task)
-        start_thread(task.path, _Thread(self, task).run)
+        thread = start_thread(task.path, _Thread(self, task).run)
+        if thread is not None:
+            self._threads.add(thread)
 
     def post(self, target: Target, item: Any) -> bool:
         with target.lock:
@@ -127,7 +132,10 @@ class ThreadBackend(Backend):
     def stop(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         with self._guard:
-            if not self._tasks:
-                return True
             self._empty = Future()
-        return self._empty.settled(max(0.0, deadline - time.monotonic()))
+            if not self._tasks:
+                self._empty.set()
+        clean = self._empty.settled(timeout)
+        for thread in list(self._threads) if clean else ():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return clean
