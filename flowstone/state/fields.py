@@ -38,11 +38,13 @@ def instant_text(value: datetime) -> str:
 
 
 @overload
-def instant(value: str) -> datetime: ...
+def instant(value: str) -> datetime:
+    """A text is an instant."""
 
 
 @overload
-def instant(value: str | None) -> datetime | None: ...
+def instant(value: str | None) -> datetime | None:
+    """None stays None."""
 
 
 def instant(value: str | None) -> datetime | None:

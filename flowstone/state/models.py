@@ -11,7 +11,6 @@ from peewee import AutoField, BooleanField, CompositeKey, DoubleField, IntegerFi
 from flowstone.state import fields
 
 __all__ = [
-    "TABLES",
     "Arrival",
     "AssetEvent",
     "Audit",
@@ -27,6 +26,7 @@ __all__ = [
     "Schedule",
     "SchemaVersion",
     "Sensor",
+    "TABLES",
     "Table",
     "Tick",
 ]
@@ -52,6 +52,8 @@ class Table(Model):
     """What all tables share."""
 
     class Meta:
+        """Which SQL to write, and tables named in snake case."""
+
         database = SqliteDatabase(None)
         legacy_table_names = False
 
@@ -157,6 +159,8 @@ class Arrival(Table):
     at = InstantField()
 
     class Meta:
+        """A key of two columns."""
+
         primary_key = CompositeKey("sensor", "key")
 
 

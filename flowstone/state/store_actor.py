@@ -13,7 +13,7 @@ from flowstone.outcome import Outcome
 from flowstone.state.database import Database
 from flowstone.state.nodes import Node
 
-__all__ = ["HEARTBEAT", "TOPIC", "Heartbeat", "OutsideCommit", "StoreActor", "StoreChanged"]
+__all__ = ["HEARTBEAT", "Heartbeat", "OutsideCommit", "StoreActor", "StoreChanged", "TOPIC"]
 
 log = logging.getLogger(__name__)
 

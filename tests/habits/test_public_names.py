@@ -55,7 +55,9 @@ def test_each_public_name_has_a_docstring(module: ModuleType, tree: ast.Module) 
 def silent_methods(node: ast.ClassDef, owner: type) -> list[str]:
     """The public methods of a class that have no docstring, neither of their own nor inherited."""
     methods = [item.name for item in node.body if isinstance(item, DEFINITIONS) and not item.name.startswith("_")]
-    return [f"{node.name}.{name}" for name in methods if not inspect.getdoc(getattr(owner, name))]
+    # A metaclass may take what the body defines: peewee's models have no Meta in the end.
+    kept = [name for name in methods if hasattr(owner, name)]
+    return [f"{node.name}.{name}" for name in kept if not inspect.getdoc(getattr(owner, name))]
 
 
 def test_docstring_examples_run(module: ModuleType) -> None:
