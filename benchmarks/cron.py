@@ -35,6 +35,8 @@ EXPRESSIONS = (
     "0 9 * * fri#3",
     "0 0 1,15 * 5",
     "0 0 L * *",
+    "0 0 1 1 *",
+    "0 0 29 2 *",
 )
 ZONES = ("UTC", "America/New_York")
 
@@ -96,7 +98,7 @@ def show_next(rounds: int) -> bool:
     return verdict(f"median {middle:.1f} x, worst {min(ratios):.1f} x", min(ratios) >= RATIO_BUDGET)
 
 
-def show_armed() -> bool:
+def show_armed(rounds: int) -> bool:
     print(f"\n{ARMED:,} schedules armed: the next instant of each from now (peers: {SAMPLE:,}, scaled)")
     chance = random.Random(1)
     days = ("* * *", "* * 1-5", "* * 0")
@@ -105,15 +107,19 @@ def show_armed() -> bool:
     begin = time.perf_counter()
     crons = [Cron(text, name) for text, name in zip(texts, names, strict=True)]
     defined = time.perf_counter() - begin
-    begin = time.perf_counter()
-    for cron in crons:
-        cron.next_after(START)
-    mine = time.perf_counter() - begin
-    peers = {peer: armed_by(peer, texts, names) for peer in ("croniter", "cronsim")}
+    mine = min(armed(crons) for _ in range(rounds))
+    peers = {peer: min(armed_by(peer, texts, names) for _ in range(rounds)) for peer in ("croniter", "cronsim")}
     print(f"ours {mine:.2f} s (and {defined:.2f} s to define them all, {len(set(texts)):,} distinct expressions)")
     for peer, spent in peers.items():
         print(f"{peer} {spent:.2f} s, {spent / mine:.0f} x ours")
     return verdict(f"{peers['croniter'] / mine:.0f} x croniter", peers["croniter"] / mine >= RATIO_BUDGET)
+
+
+def armed(crons: list[Cron]) -> float:
+    begin = time.perf_counter()
+    for cron in crons:
+        cron.next_after(START)
+    return time.perf_counter() - begin
 
 
 def armed_by(peer: str, texts: list[str], names: list[str]) -> float:
@@ -161,7 +167,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     print(f"Python {platform.python_version()}, {platform.machine()}, tzdata {tzdata_version()}")
-    kept = [show_next(rounds), show_armed(), show_correct()]
+    kept = [show_next(rounds), show_armed(rounds), show_correct()]
     return 0 if all(kept) else 1
 
 
