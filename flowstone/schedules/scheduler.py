@@ -90,7 +90,7 @@ class Scheduler(Actor):
             self._answered(message)
         elif isinstance(message, Write):
             self._write(message)
-        elif isinstance(message, Written):
+        else:
             self._written(message)
 
     def _read(self, names: frozenset[str] | None) -> None:
@@ -147,15 +147,19 @@ class Scheduler(Actor):
             heapq.heappush(self.heap, (at, name))
 
     def _wind(self) -> None:
-        """Arm the one timer for the earliest instant on the heap."""
+        """Arm the one timer for the earliest instant on the heap, or look at once when that has passed."""
         while self.heap and self.ready_at.get(self.heap[0][1]) != self.heap[0][0]:
             heapq.heappop(self.heap)
         if self.timer is not None:
             self.cancel(self.timer)
             self.timer = None
-        if self.heap:
-            delay = (self.heap[0][0] - self.services.clock.now()).total_seconds()
-            self.timer = self.send_after(min(max(delay, 0.0), LONGEST_TIMER), Look())
+        if not self.heap:
+            return
+        delay = (self.heap[0][0] - self.services.clock.now()).total_seconds()
+        if delay > 0:
+            self.timer = self.send_after(min(delay, LONGEST_TIMER), Look())
+        else:
+            self._post(Look())
 
     def _look(self) -> None:
         """Decide about every schedule that is ready, and start on what was decided."""
@@ -241,8 +245,8 @@ class Scheduler(Actor):
             self.busy.discard(name)
             if row is None:
                 stale.add(name)
-            elif name in self.rows:
-                self.rows[name] = _newer(self.rows[name], row)
+            else:
+                self.rows[name] = _newer(self.rows.get(name), row)
                 self._arm(name)
         if stale:
             self._read(frozenset(stale))
