@@ -16,7 +16,8 @@ import gevent
 import pytest
 
 import flowstone
-from actors.clock import RealClock
+from actors.backends.work import WorkCount
+from actors.clock import RealClock, TimerHandle
 from flowstone.errors import ExecutionError, RuntimeStopped, ValidationError
 from flowstone.executors import threads as threads_module
 from flowstone.executors.threads import ThreadExecutor
@@ -415,3 +416,33 @@ def test_each_call_is_told_once_however_close_its_end_and_its_timeout_are(
         done.wait_ended()
     assert [done.order for done in answers] == [["then", "ended"]] * 200
     assert executor.abandoned() == []
+
+
+class LateClock(RealClock):
+    """A clock on which every timeout is over at once."""
+
+    def call_after(self, delay: float, fn: Callable[[], object]) -> TimerHandle:
+        fn()
+        return super().call_after(delay, int)
+
+
+def test_a_call_whose_time_is_over_before_it_began_is_not_made(answer: Any) -> None:
+    executor, done, made = ThreadExecutor("user", clock=LateClock(), work=WorkCount(), threads=1), answer(), []
+    submit(executor, made.append, 1, answer=done, timeout=SHORT)
+    done.wait_ended()
+    assert done.outcomes[0].timed_out
+    assert done.order == ["then", "ended"]
+    assert made == []
+    assert executor.abandoned() == []
+    executor.stop(20)
+
+
+@pytest.mark.concurrent
+def test_no_call_is_lost_to_a_thread_that_ends_for_lack_of_work(
+    executor: ThreadExecutor, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_module, "IDLE_SECONDS", 0.0001)
+    for number in range(1000):
+        done = answer()
+        submit(executor, abs, number, answer=done)
+        assert done.wait().value == number

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowstone.errors import ConfigError
+from flowstone.errors import ConfigError, StoreUnavailable
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 
@@ -135,6 +135,24 @@ def test_a_listener_that_raises_harms_neither_the_others_nor_the_writer(
     looked(database)
     assert noticed == ["outside"]
     assert "listener" in caplog.text
+
+
+def test_a_look_that_fails_is_a_warning_and_the_next_one_works(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_connection: Connection) -> int:
+        raise StoreUnavailable("the disk gave an error")
+
+    noticed: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "data_version", refuse)
+        looked(database)
+    assert "the disk gave an error" in caplog.text
+    database.on_outside_commit(lambda: noticed.append("outside"))
+    with Database.open(url, exclusive=False) as client:
+        client.transact(lambda connection: connection.execute("create table t (n integer)"))
+    looked(database)
+    assert noticed == ["outside"]
 
 
 def looked(database: Database) -> None:

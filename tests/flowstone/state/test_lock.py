@@ -1,5 +1,7 @@
 """One runtime holds a store, by name, and a killed one holds nothing."""
 
+import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -177,3 +179,14 @@ def test_a_lock_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> Non
     (tmp_path / "x.lock").mkdir()
     with pytest.raises(StoreUnavailable, match=r"x\.lock"):
         StoreLock.take(str(tmp_path / "x"), NOW)
+
+
+def test_a_file_system_without_locks_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with pytest.raises(StoreUnavailable, match="No locks available"):
+        StoreLock.take(str(tmp_path / "x"), NOW)
+    monkeypatch.undo()
+    StoreLock.take(str(tmp_path / "x"), NOW).release()

@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pytest
@@ -144,3 +144,18 @@ def test_a_listener_that_is_taken_back_is_not_called(url: str, database: Databas
         database.poll_outside_commits()
         database.transact(lambda _connection: None)
     assert told == ["second"]
+
+
+def test_a_commit_noticed_while_the_actor_restarts_harms_nobody(
+    system: System, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listeners: list[Callable[[], object]] = []
+
+    def listen(callback: Callable[[], object]) -> Callable[[], None]:
+        listeners.append(callback)
+        return lambda: None
+
+    monkeypatch.setattr(database, "on_outside_commit", listen)
+    ref = system.start(StoreActor, database, "boot-1", "vm")
+    ref.stop()
+    listeners[0]()
