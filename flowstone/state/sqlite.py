@@ -1,9 +1,9 @@
 """What is SQLite's own: how to open a file, the types of columns, and which errors are faults of the store."""
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from flowstone.errors import StoreUnavailable
 
@@ -48,40 +48,43 @@ def connect(path: str, *, synchronous: str, busy_timeout: float, read_only: bool
     Raises:
         StoreUnavailable: the file can't be opened, read or written.
     """
-    raw: sqlite3.Connection | None = None
     try:
-        raw = sqlite3.connect(
-            path,
-            timeout=busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=STATEMENT_CACHE,
-        )
-        if not read_only:
-            _use_write_ahead_log(raw)
-        raw.execute(f"pragma synchronous = {synchronous}")
-        raw.execute(f"pragma query_only = {'on' if read_only else 'off'}")
-        return raw
+        with ExitStack() as failed:
+            raw = sqlite3.connect(
+                path,
+                timeout=busy_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENT_CACHE,
+            )
+            failed.callback(raw.close)
+            if not read_only:
+                _use_write_ahead_log(raw, path)
+            raw.execute(f"pragma synchronous = {synchronous}")
+            raw.execute(f"pragma query_only = {'on' if read_only else 'off'}")
+            failed.pop_all()
+            return raw
     except sqlite3.Error as error:
-        if raw is not None:
-            raw.close()
         raise translated(error, path) or error from error
 
 
-def _use_write_ahead_log(raw: sqlite3.Connection) -> None:
+def _use_write_ahead_log(raw: sqlite3.Connection, path: str) -> None:
     """Switch the file to write-ahead mode, which lasts.
 
     Two that switch a new file at the same time may deadlock, and SQLite then fails one of them at once, without its
     busy timeout: try again.
     """
-    for _attempt in range(WAL_ATTEMPTS):
-        with contextlib.suppress(sqlite3.OperationalError):
-            if raw.execute("pragma journal_mode").fetchone()[0] == "wal":
-                return
-            raw.execute("pragma journal_mode = wal")
-            continue
-        time.sleep(WAL_PAUSE)
-    raw.execute("pragma journal_mode = wal")
+    for attempt in range(1, WAL_ATTEMPTS + 1):
+        try:
+            mode = raw.execute("pragma journal_mode = wal").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            if attempt == WAL_ATTEMPTS or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(WAL_PAUSE)
+    if mode != "wal":
+        message = f"store {path} can't be opened: its file system has no shared memory, which write-ahead mode needs"
+        raise StoreUnavailable(message, retryable=False, path=path)
 
 
 def translated(error: sqlite3.Error, path: str) -> StoreUnavailable | None:

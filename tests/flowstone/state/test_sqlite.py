@@ -50,7 +50,20 @@ def test_a_new_file_that_stays_locked_is_unavailable(
     with pytest.raises(StoreUnavailable, match="another process is writing") as caught:
         connect(path)
     assert caught.value.retryable
-    assert len(pauses) == sqlite.WAL_ATTEMPTS
+    assert len(pauses) == sqlite.WAL_ATTEMPTS - 1
+
+
+def test_a_file_that_cannot_be_opened_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    pausing(monkeypatch, pauses.append)
+    with pytest.raises(StoreUnavailable, match="can't be opened"):
+        connect(str(tmp_path / "missing" / "store.db"))
+    assert pauses == []
+
+
+def test_a_store_that_takes_no_write_ahead_log_is_refused() -> None:
+    with pytest.raises(StoreUnavailable, match="write-ahead mode"):
+        connect(":memory:")
 
 
 def test_a_script_falls_into_its_statements() -> None:
