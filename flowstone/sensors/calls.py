@@ -235,7 +235,7 @@ class Sensors:
 
 def _spec_of(sensor: str | SensorSpec, value: Sensor | None, options: dict[str, Any]) -> SensorSpec:
     if not isinstance(sensor, SensorSpec):
-        return SensorSpec(sensor, value, **options)  # type: ignore[arg-type]  # the definition refuses what is no sensor
+        return SensorSpec(sensor, value, **options)  # type: ignore[arg-type]  # refused there
     check_keywords("add with a SensorSpec", options, ())
     if value is not None:
         raise ValidationError(f"expected add to get a SensorSpec alone, got also: {shown(value)}")

@@ -13,7 +13,7 @@ __all__ = ["Job", "Phase", "Purpose"]
 
 
 class Phase(enum.StrEnum):
-    """What the job in hand waits for: the store to read, an earlier call's end, the sensor's code, the store to write."""
+    """What the job in hand waits for: to be read, for an earlier call to end, for the sensor's code, to be written."""
 
     IDLE = "idle"
     READING = "reading"

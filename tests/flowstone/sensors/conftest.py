@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
+from actors import System
+from actors.testing import ManualClock
 from flowstone.core.asset import Asset
 from flowstone.core.catalog import Catalog
 from flowstone.core.partition_sets import Daily
+from flowstone.executors.threads import ThreadExecutor
+from flowstone.io import MemoryIO
+from flowstone.runs.services import Services
 from flowstone.sensors import NoTrigger, Sensor, SensorSpec
-from flowstone.sensors.definitions import define
+from flowstone.sensors.book import SensorBook
+from flowstone.sensors.calls import Sensors
+from flowstone.sensors.definitions import define, define_all
 from flowstone.sensors.rows import SensorRow
+from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.database import Database
 
 NOW = datetime(2025, 1, 15, 12, 0, tzinfo=UTC)
@@ -97,3 +105,83 @@ def database(store_url: str) -> Iterator[Database]:
 def defined(database: Database) -> Callable[[SensorSpec], SensorRow]:
     """Writes a definition into the store and gives its row."""
     return lambda made: database.transact(lambda connection: define(connection, made, actor="ann", now=NOW))
+
+
+class Room:
+    """A runtime's sensors alone: actors, executors and a store, on a manual clock."""
+
+    def __init__(self, url: str, backend: str, catalog: Catalog) -> None:
+        self.url, self.backend, self.catalog = url, backend, catalog
+        self.clock = ManualClock(NOW)
+        self.published: list[Any] = []
+        self.specs: list[SensorSpec] = []
+        self.system: System | None = None
+
+    def open(self, *specs: SensorSpec, max_queue: int = 10_000, run: bool = True) -> Room:
+        """Start sensors; those that are given now stay defined for the next start."""
+        self.specs = list(specs) or self.specs
+        self.system = System(backend=self.backend, clock=self.clock, name="room")
+        work = self.system.work
+        self.database = Database.open(self.url, work=work)
+        executors = [ThreadExecutor(name, clock=self.clock, work=work, threads=None) for name in ("assets", "polls")]
+        self.polls = executors[1]
+        self.services = Services(
+            database=self.database,
+            catalog=self.catalog,
+            clock=self.clock,
+            executor=executors[0],
+            polls=self.polls,
+            pubsub=self.system.pubsub,
+            future=self.system.future,
+            io={"memory": MemoryIO()},
+            default_io="memory",
+            boot="boot",
+            max_queue=max_queue,
+        )
+        book = SensorBook(self.specs)
+        self.database.transact(lambda c: define_all(c, self.specs, actor="code", now=self.clock.now()))
+        self.sensors = Sensors(self.services, book)
+        self.system.pubsub.subscribe("sensors", self.published.append)
+        if run:
+            self.supervisor = self.system.start(SensorSupervisor, self.services, book)
+        self.settle()
+        return self
+
+    def settle(self) -> None:
+        """Wait until nothing is in flight."""
+        self.clock.advance(0)
+
+    def close(self) -> None:
+        """Stop in the order in which a runtime does."""
+        if self.system is not None:
+            self.system.stop()
+            self.polls.stop(0)
+            self.services.executor.stop(0)
+            self.database.close()
+            self.system = None
+
+    def statuses(self, name: str = "orders") -> list[str]:
+        """The statuses of a sensor's evaluations, oldest first."""
+        return [str(row.status) for row in reversed(self.sensors.history(name))]
+
+
+@pytest.fixture(params=["greenlets", "threads"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Both backends of actors."""
+    return str(request.param)
+
+
+@pytest.fixture
+def room(store_url: str, backend: str, catalog: Catalog) -> Iterator[Room]:
+    """Sensors that run, on both backends and both stores."""
+    made = Room(store_url, backend, catalog)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def durable(tmp_path: Path, backend: str, catalog: Catalog) -> Iterator[Room]:
+    """Sensors whose store outlives them, to be closed and opened again."""
+    made = Room(f"sqlite:///{tmp_path}/store.db", backend, catalog)
+    yield made
+    made.close()
