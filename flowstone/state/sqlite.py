@@ -60,6 +60,8 @@ def connect(path: str, *, synchronous: str, busy_timeout: float, read_only: bool
             failed.callback(raw.close)
             if not read_only:
                 _use_write_ahead_log(raw, path)
+            # Savepoints keep the pages that they change; past 64 kB those would go to a file for each transaction.
+            raw.execute("pragma temp_store = memory")
             raw.execute(f"pragma synchronous = {synchronous}")
             raw.execute(f"pragma query_only = {'on' if read_only else 'off'}")
             failed.pop_all()
