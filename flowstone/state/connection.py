@@ -1,5 +1,6 @@
 """One connection to the store, as transactions and queries see it."""
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ from flowstone.state import sqlite
 from flowstone.state.fields import bind_listed, bind_named
 
 __all__ = ["Connection", "Query", "Row"]
+
+log = logging.getLogger(__name__)
 
 
 class Row(sqlite3.Row):
@@ -95,7 +98,7 @@ class Connection:
 
     def begin(self, *, write: bool) -> None:
         """Begin a transaction: one that may write waits for the write lock, another keeps to one snapshot."""
-        self._lost = False
+        self.rollback()
         self._call(self._raw.execute, "begin immediate" if write else "begin", ())
         self._writing = write
 
@@ -105,10 +108,16 @@ class Connection:
         self._writing = False
 
     def rollback(self) -> None:
-        """End the transaction without a trace; harmless when it has ended by itself."""
+        """End the transaction without a trace; harmless when it has ended by itself.
+
+        A fault of the store is logged: there is nothing left to be saved, and the next `begin` tries again.
+        """
         self._writing = self._lost = False
         if self._raw.in_transaction:
-            self._raw.rollback()
+            try:
+                self._raw.rollback()
+            except sqlite3.Error as error:
+                log.warning("a transaction on store %s could not be rolled back: %s", self._path, error)
 
     def savepoint(self) -> None:
         """Mark the place to which `undo` goes back."""

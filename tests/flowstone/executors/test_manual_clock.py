@@ -13,9 +13,9 @@ from flowstone.executors.threads import ThreadExecutor
 START = datetime(2025, 1, 15, tzinfo=UTC)
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START, stall=0.05)
+@pytest.fixture(params=[0.05])
+def clock(request: pytest.FixtureRequest) -> ManualClock:
+    return ManualClock(START, stall=request.param)
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def test_a_call_that_hangs_times_out_when_the_clock_says_so(
     assert executor.abandoned() == [call]
 
 
+@pytest.mark.parametrize("clock", [20.0], indirect=True)
 def test_time_does_not_go_on_before_a_call_has_ended(
     executor: ThreadExecutor, clock: ManualClock, answer: Any
 ) -> None:

@@ -3,10 +3,13 @@
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from flowstone.errors import StoreUnavailable
+from flowstone.state import sqlite
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.state.models import Audit
@@ -85,3 +88,34 @@ def test_a_reader_never_writes(database: Database, numbers: Callable[[], list[in
     with pytest.raises(StoreUnavailable, match="can't be written"):
         database.read(lambda connection: connection.execute("insert into number values (1)"))
     assert numbers() == []
+
+
+class StuckOnce:
+    """A connection of the driver's whose first rollback fails."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def rollback(self) -> None:
+        if not self._failed:
+            self._failed = True
+            raise sqlite3.OperationalError("disk I/O error")
+        self._raw.rollback()
+
+
+def test_a_rollback_that_fails_is_made_up_for_by_the_next_transaction(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = sqlite.connect(str(tmp_path / "x.db"), synchronous="FULL", busy_timeout=1, read_only=False)
+    connection = Connection(cast(sqlite3.Connection, StuckOnce(raw)), "x.db")
+    connection.begin(write=True)
+    connection.execute("create table t (n integer)")
+    connection.rollback()
+    assert "disk I/O error" in caplog.text
+    connection.begin(write=True)
+    assert connection.execute("select 1 from sqlite_master") == []
+    connection.close()
