@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors import AskTimeout
+from actors import ActorRef, AskTimeout, ChildNotFound
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
 from flowstone.core.run_key import hand_key
@@ -200,6 +200,18 @@ class Runs:
         if run is None:
             raise RunNotFound.named(run_id)
         return run
+
+    def ref(self, run_id: str) -> ActorRef:
+        """The actor that works on a run now.
+
+        Raises:
+            RunNotFound: no actor works on such a run.
+        """
+        try:
+            found: ActorRef = self._services.directory["materializers"].child(run_id)
+        except ChildNotFound as error:
+            raise RunNotFound(f"no actor works on run {shown(run_id)}", run_id=run_id) from error
+        return found
 
     def cancel(self, run_id: str, *, reason: str = "cancelled by hand") -> bool:
         """Cancel a run that is not finished; False when it had finished before.
