@@ -96,8 +96,6 @@ def settle(schedule: ScheduleRow, now: datetime) -> tuple[Account, ...]:
     """
     timing = schedule.timing
     last = timing.previous_before(now + _TICK)
-    if last <= schedule.accounted_until:
-        return ()
     if schedule.enabled:
         return _rows(timing, schedule.accounted_until, last, TickStatus.MISSED, Reason.EDITED)
     return _rows(timing, schedule.accounted_until, last, TickStatus.SKIPPED, Reason.PAUSED)

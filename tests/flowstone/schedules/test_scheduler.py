@@ -284,6 +284,14 @@ class TestWhileRunning:
         world.advance("1m")
         assert len(world.ticks()) == 1
 
+    def test_reading_all_again_does_not_make_the_heap_grow(self, world):
+        world.begin(report())
+        for version in range(2, 7):
+            world.execute("update schedule set version = :version", version=version)
+            world.services.pubsub.publish(TOPIC, StoreChanged())
+            world.settle()
+        assert_actor_state(world.services.directory["scheduler"], lambda actor: len(actor.heap) == 1)
+
     def test_a_change_that_it_has_not_heard_of_wins(self, world):
         world.begin(report())
         world.execute("update schedule set enabled = 0, version = 2")
@@ -413,6 +421,31 @@ class TestRules:
             ("m2", "triggered"),
             ("m3", "triggered"),
         ]
+
+    def test_it_is_called_once_for_a_tick_however_often_the_schedule_is_read_meanwhile(self, world):
+        gate, called = threading.Event(), []
+
+        def rule(instant):
+            called.append(instant)
+            return gate.wait(30) and "fine"
+
+        world.begin(report(every="1h", partition=rule))
+        world.clock.advance(3600)
+        for _ in range(3):
+            changed(world.services, "report")
+        assert_actor_state(world.services.directory["scheduler"], lambda actor: actor.busy == {"report"})
+        gate.set()
+        world.settle()
+        assert len(called) == len(world.ticks()) == 1
+
+    def test_an_edit_while_it_is_called_wins(self, world):
+        gate = threading.Event()
+        world.begin(report(every="1h", partition=lambda instant: gate.wait(30) and "old"))
+        world.clock.advance(3600)
+        world.schedules.update("report", partition=previous_day)
+        gate.set()
+        world.settle()
+        assert [tick.partition for tick in world.ticks()] == [date(2025, 1, 14)]
 
     def test_a_paused_schedule_calls_no_rule(self, world):
         called = []
