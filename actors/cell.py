@@ -21,7 +21,7 @@ from pykka._introspection import get_attr_directly
 from actors.backends.base import Envelope, Task
 from actors.backends.futures import Future
 from actors.errors import ActorDeadError
-from actors.events import ActorCrashed, ActorStarted, ActorStopped, MessageLost
+from actors.events import ActorCrashed, ActorStarted, ActorStopped, MessageHandled, MessageLost
 from actors.messages import (
     KILLED,
     NORMAL,
@@ -38,11 +38,13 @@ from actors.messages import (
     Stop,
     StopBy,
     Tick,
+    Trace,
     Unlink,
     Unwatch,
     Watch,
     is_normal,
 )
+from actors.report import masked, shorten
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -82,6 +84,7 @@ class Cell(Task):
         "system",
         "timers",
         "topics",
+        "traced",
         "waiters",
         "watchers",
         "watching",
@@ -104,6 +107,7 @@ class Cell(Task):
         self.reason: Any = None
         self.stopping: Any = None
         self.current: Any = None
+        self.traced = False
         self.in_hand: Future[Any] | None = None
         self.last: type[Any] | None = None
         self.started_at = self.last_at = system.clock.monotonic()
@@ -116,6 +120,8 @@ class Cell(Task):
         self.topics: set[str] | None = None
         self.waiters: list[Future[Any]] | None = None
 
+    bounded = False
+
     @property
     def path(self) -> str:
         return self._path
@@ -126,6 +132,10 @@ class Cell(Task):
         if self._ref is None:
             self._ref = self.cls.ref_class(self)
         return self._ref
+
+    def counters(self) -> dict[str, int]:
+        """Return how many messages a full mailbox has dropped, refused and let wait."""
+        return {}
 
     def launch(self) -> Future[Any]:
         """Start the actor; the future gets its ref when `init` has ended, or the error of `init`."""
@@ -144,7 +154,8 @@ class Cell(Task):
     def ended(self) -> Future[Any]:
         """Return a future that is settled when the actor has ended."""
         future: Future[Any] = Future()
-        self.send(Watch(future, future.offer))
+        future.target = self
+        self.send(Watch(future, lambda reason: future.offer(reason)))
         return future
 
     # -- a turn
@@ -152,6 +163,7 @@ class Cell(Task):
     def run(self) -> None:
         self.last_at = self.system.monotonic()
         mailbox = self.mailbox
+        handle = self._handle_traced if self.traced else self._handle
         for _ in range(FAIR_SHARE):
             if self.urgent and self._obey():
                 return
@@ -159,7 +171,7 @@ class Cell(Task):
                 envelope = mailbox.popleft()
             except IndexError:
                 return
-            self._handle(envelope)
+            handle(envelope)
             if self.dead:
                 return
 
@@ -200,6 +212,12 @@ class Cell(Task):
         if self.stopping is not None:
             self.finish(self.stopping)
 
+    def _handle_traced(self, envelope: Envelope) -> None:
+        began = time.perf_counter()
+        self._handle(envelope)
+        error = self.reason if isinstance(self.reason, BaseException) else None
+        self.system.events.emit(MessageHandled(self._path, envelope[0], time.perf_counter() - began, error))
+
     def _crashed(self, message: Any, reply: Future[Any] | None, error: BaseException) -> None:
         if reply is not None:
             self.in_hand = None
@@ -218,6 +236,8 @@ class Cell(Task):
         reply, self.in_hand = self.in_hand, None
         if reply is None:
             return Future()
+        # Whoever is handed the future answers, not this actor: waiting for it makes no cycle.
+        reply.target = None
         if self.deferred is None:
             self.deferred = set()
         deferred, kept = self.deferred, reply
@@ -289,13 +309,19 @@ class Cell(Task):
         if failed_start:
             return
         if isinstance(reason, BaseException):
-            logger.error("%s crashed on %r", self._path, self.current, exc_info=reason)
+            logger.error("%s crashed on %s with state %s", self._path, shorten(self.current), self._last_state(), exc_info=reason)
         events = self.system.events
         if events.listeners:
             if is_normal(reason):
                 events.emit(ActorStopped(self._path, reason))
             else:
                 events.emit(ActorCrashed(self._path, reason, self.last.__name__ if self.last is not None else None))
+
+    def _last_state(self) -> Any:
+        try:
+            return masked(self.actor.describe())
+        except Exception as error:
+            return f"<describe raised {type(error).__name__}>"
 
     def _answer(self, left: list[Envelope], signals: Any) -> None:
         if self.in_hand is not None:
@@ -326,7 +352,7 @@ class Cell(Task):
 
     def _start(self, signal: Start) -> None:
         try:
-            actor = self.cls.__new__(self.cls)
+            actor: Any = object.__new__(self.cls)
             actor._cell = self
             self.actor = actor
             actor.__init__()
@@ -376,7 +402,10 @@ class Cell(Task):
             self.finish(signal.reason)
 
     def _describe(self, signal: Describe) -> None:
-        signal.answer.offer(self.actor.describe())
+        signal.answer.offer(masked(self.actor.describe()) if self.actor is not None else {})
+
+    def _trace(self, signal: Trace) -> None:
+        self.traced = signal.on
 
     def _child_exited(self, signal: ChildExited) -> None:
         self.actor.child_exited(signal)
@@ -450,6 +479,7 @@ _SIGNALS: dict[type[Any], Callable[[Cell, Any], None]] = {
     Unlink: Cell._unlink,
     ExitSignal: Cell._exit,
     Describe: Cell._describe,
+    Trace: Cell._trace,
     ChildExited: Cell._child_exited,
 }
 _SPECIAL: dict[type[Any], Callable[[Cell, Any], Any]] = {

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from actors.raw import Lock, start_thread
+from actors.raw import Guard, Lock, start_thread
 
 __all__ = ["Clock", "RealClock", "TimerHandle", "TimerHeap"]
 
@@ -66,7 +66,7 @@ class TimerHeap:
     """Timers in (due time, order of arming) order; safe for many threads."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Guard()
         self._heap: list[tuple[float, int, TimerHandle]] = []
         self._serial = itertools.count()
         self._cancelled = 0
@@ -143,7 +143,7 @@ class _AlarmThread:
 
     def __init__(self, clock: RealClock) -> None:
         self._clock = clock
-        self._guard = Lock()
+        self._guard = Guard()
         self._bell = Lock()
         self._bell.acquire()
         self._running = False

@@ -4,7 +4,7 @@
     ├── ActorDeadError         a message to an actor that has ended; also pykka's ActorDeadError
     ├── AskTimeout             no answer in time; also pykka's Timeout and TimeoutError
     ├── AskCycleError          the asked actor waits, over others, for the asking one
-    ├── MailboxFull            a bounded mailbox with the policy `refuse`
+    ├── MailboxFull            a bounded mailbox refused or dropped a message
     ├── WouldBlock             a wait where waiting would stop everything
     ├── SpecError              an option or child specification that can't be; also ValueError
     ├── ChildError             ├── ChildStartError  ├── ChildExists  ├── ChildNotFound  ├── ChildRunning  └── TooManyChildren
@@ -16,6 +16,8 @@
 pykka's two errors are bases so that `except pykka.ActorDeadError` keeps working around proxies.
 """
 from __future__ import annotations
+
+import os
 
 import pykka
 
@@ -70,10 +72,10 @@ class AskCycleError(ActorError):
 
 
 class MailboxFull(ActorError):
-    """A bounded mailbox is full and its policy is `refuse`."""
+    """A bounded mailbox is full, and its policy refused or dropped this message."""
 
-    def __init__(self, path: str, size: int) -> None:
-        super().__init__(f"the mailbox of {path} is full: {size} messages wait; its policy is refuse")
+    def __init__(self, path: str, size: int, policy: str) -> None:
+        super().__init__(f"the mailbox of {path} is full: {size} messages wait; its policy is {policy}")
         self.size = size
 
 
@@ -152,5 +154,8 @@ class SystemStopped(ActorError):
 class ForkedSystem(ActorError):
     """The system belongs to the process that started it, and this is a forked child of that process."""
 
-    def __init__(self, name: str, owner: int, here: int) -> None:
-        super().__init__(f"system {name!r} was started by process {owner} and can't be used in its fork {here}: start a system after the fork")
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"system {name!r} was started by process {os.getppid()} or an older one, and can't be used in its fork {os.getpid()}:"
+            " its threads did not come along; start a system after the fork"
+        )

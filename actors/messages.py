@@ -26,6 +26,7 @@ __all__ = [
     "Stop",
     "StopBy",
     "Tick",
+    "Trace",
     "Unlink",
     "Unwatch",
     "Watch",
@@ -163,6 +164,13 @@ class Describe:
     """Signal: `answer` gets what the actor says about itself."""
 
     answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Signal: report each message handled from now on, or no more."""
+
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actors.errors import ActorDeadError
-from actors.raw import Lock
+from actors.errors import ActorDeadError, MailboxFull
+from actors.raw import Guard
 from actors.ref import ActorRef
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class PubSub:
     """The topics of one system."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Guard()
         self._topics: dict[str, dict[Any, None]] = {}
 
     def subscribe(self, topic: str, subscriber: Subscriber) -> None:
@@ -68,6 +68,8 @@ class PubSub:
                 subscriber.tell(message)
             except ActorDeadError:
                 self.unsubscribe(topic, subscriber)
+                return False
+            except MailboxFull:
                 return False
             return True
         try:

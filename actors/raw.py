@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Lock", "get_ident", "is_patched", "start_thread"]
+__all__ = ["Guard", "Lock", "get_ident", "is_patched", "start_thread"]
 
 
 def _original(name: str) -> Any:
@@ -20,6 +20,9 @@ def _original(name: str) -> Any:
 
 Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
 """A raw lock; any thread may release it."""
+
+Guard: Callable[[], Any] = _original("RLock")
+"""A raw lock around a few assignments; reentrant, since a signal handler may tell an actor while its thread is in the middle of telling."""
 
 get_ident: Callable[[], int] = _original("get_ident")
 """The operating system thread's number, never a greenlet's."""

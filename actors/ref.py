@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from actors.backends.futures import Future
+from actors.backends.base import current_task
+from actors.backends.futures import Future, refuse_cycle
 from actors.cell import Cell
 from actors.messages import NORMAL, Describe, Stop, StopBy
 
 if TYPE_CHECKING:
+    from actors.aio import AioRef
     from actors.slot import Slot
 
 __all__ = ["STOP_GRACE", "ActorRef"]
@@ -47,18 +49,25 @@ class ActorRef(pykka.ActorRef[Any]):
 
     def tell(self, message: Any) -> None:
         """Send `message` without waiting. Raises ActorDeadError when the actor has ended and no successor is to come."""
-        if not self._post(self._target, (message, None, self._slot)):
-            raise self._target.dead_error()
+        taken = self._post(self._target, (message, None, self._slot))
+        if taken is not True:
+            self._wait_for_room(taken)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send `message` and return the answer, or a future of it when `block` is False.
 
         Raises AskTimeout after `timeout` seconds, ActorDeadError when the actor ends before it answers, and what the actor raised.
         """
+        target = self._target
+        if block:
+            asking = current_task()
+            if asking is not None:
+                refuse_cycle(asking, target)
         future: Future[Any] = Future()
-        future.target = self._target
-        if not self._post(self._target, (message, future, self._slot)):
-            future.offer(None, self._target.dead_error())
+        future.target = target
+        taken = self._post(target, (message, future, self._slot))
+        if taken is not True:
+            self._note_room(taken, future)
         return future.get(timeout=timeout) if block else future
 
     def stop(self, *, block: bool = True, timeout: float | None = None, reason: Any = NORMAL) -> Any:
@@ -68,7 +77,7 @@ class ActorRef(pykka.ActorRef[Any]):
         """
         future: Future[bool] = Future()
         future.target = self._target
-        if self._post(self._target, (Stop(reason), future, None)):
+        if self._post(self._target, (Stop(reason), future, None)) is True:
             self._post(self._target, StopBy(reason, time.monotonic() + STOP_GRACE))
         else:
             future.offer(False)
@@ -81,6 +90,33 @@ class ActorRef(pykka.ActorRef[Any]):
         self._target.send(Describe(future))
         answer: dict[str, Any] = future.get(timeout=timeout)
         return answer
+
+    @property
+    def aio(self) -> AioRef:
+        """Return the same ref for asyncio: `await ref.aio.ask(message, timeout=)`, `await ref.aio.stop()`."""
+        # asyncio is heavy, and loaded already where somebody awaits.
+        from actors.aio import AioRef
+
+        return AioRef(self)
+
+    def _wait_for_room(self, taken: bool | Future[None]) -> None:
+        if isinstance(taken, bool):
+            raise self._target.dead_error()
+        taken.get()
+
+    def _note_room(self, taken: bool | Future[None], answer: Future[Any]) -> None:
+        """Fail the answer when the question was not taken; one that waits for room is answered as any other."""
+        if isinstance(taken, bool):
+            answer.offer(None, self._target.dead_error())
+            return
+
+        def look() -> None:
+            error = taken.exception()
+            if error is not None:
+                answer.offer(None, error)
+
+        if not taken.on_done(look):
+            look()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and other._target is self._target

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.errors import ActorDeadError, NameTaken
-from actors.raw import Lock
+from actors.raw import Guard
 
 if TYPE_CHECKING:
     from actors.cell import Cell
@@ -17,7 +17,7 @@ class Registry:
     """The names of one system."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Guard()
         self._refs: dict[str, tuple[ActorRef, Cell]] = {}
 
     def register(self, name: str, ref: ActorRef) -> None:

@@ -9,10 +9,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from actors.backends.base import Envelope, Target
+from actors.backends.futures import Future
 from actors.cell import Cell, answer_for
 from actors.errors import ActorDeadError
+from actors.mailbox import make_cell
 from actors.messages import Stop
-from actors.raw import Lock
+from actors.raw import Guard
 from actors.spec import ChildSpec
 from actors.strategies import will_restart
 
@@ -37,7 +39,7 @@ class Slot(Target):
     def __init__(self, system: System, spec: ChildSpec, id: str, path: str) -> None:
         self.system = system
         self.backend = system.backend
-        self.lock: Any = Lock()
+        self.lock: Any = Guard()
         self.spec = spec
         self.id = id
         self.path = path
@@ -61,11 +63,20 @@ class Slot(Target):
         return self._ref
 
     @property
+    def bounded(self) -> bool:
+        """Tell whether delivering may have to wait for room."""
+        return self.spec.bounds is not None
+
+    @property
+    def present(self) -> Cell | None:
+        return self.cell
+
+    @property
     def alive(self) -> bool:
         """Tell whether there is an incarnation that has not ended."""
         return self.cell is not None and not self.cell.dead
 
-    def deliver(self, item: Any) -> bool:
+    def deliver(self, item: Any) -> bool | Future[None]:
         if self.cell is not None and not self.cell.dead:
             return self.cell.deliver(item)
         if type(item) is tuple and self._expects_successor() and type(item[0]) is not Stop:
@@ -89,7 +100,7 @@ class Slot(Target):
     def renew(self, parent: Cell) -> Cell:
         """Make the next incarnation, not yet started; it has what waits here in its mailbox already."""
         spec = self.spec
-        cell = Cell(self.system, spec.cls, self.path, args=spec.args, kwargs=spec.kwargs, parent=parent, slot=self)
+        cell = make_cell(self.system, spec, self.path, parent=parent, slot=self)
         with self.lock:
             cell.mailbox.extend(self.pending)
             self.pending.clear()

@@ -64,7 +64,7 @@ def not_negative(name: str, value: object) -> int:
     return value
 
 
-def choice(name: str, value: object, of: type[E]) -> E:
+def choice(name: str, value: Any, of: type[E]) -> E:
     """Return the member of `of` that `value` names. Raises SpecError with the list of names otherwise."""
     try:
         return of(value)
@@ -160,11 +160,17 @@ class ChildSpec:
         return self.id if self.id is not None else self.cls.__name__
 
     @property
+    def bounds(self) -> Mailbox | None:
+        """Return the bound of the mailbox: this specification's, else the class's, None without one."""
+        bounds: Mailbox | None = self.mailbox if self.mailbox is not None else getattr(self.cls, "mailbox", None)
+        return bounds
+
+    @property
     def patience(self) -> float | None:
         """Return how many seconds a shutdown may take: None is for ever, 0 kills at once."""
         if self.shutdown == "infinity":
             return None
-        return 0.0 if self.shutdown == "brutal_kill" else float(self.shutdown or 0.0)
+        return self.shutdown if isinstance(self.shutdown, float) else 0.0
 
 
 def _shutdown(value: object, cls: type[Any]) -> float | str:

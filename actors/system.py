@@ -11,19 +11,22 @@ from typing import Any, Self
 from actors.backends.base import Backend, current_task
 from actors.backends.futures import Future
 from actors.backends.threads import ThreadBackend
+from actors.backends.watchdog import Watchdog
 from actors.backends.work import WorkCount
 from actors.cell import Cell
 from actors.clock import Clock
 from actors.errors import SpecError, SystemStopped, WouldBlock
-from actors.events import Events
-from actors.messages import SHUTDOWN, Down, Unwatch, Watch
+from actors.events import Events, HubBlocked
+from actors.mailbox import make_cell
+from actors.messages import SHUTDOWN, Down, Trace, Unwatch, Watch
 from actors.monitors import Token
+from actors.process import adopt
 from actors.pubsub import PubSub
-from actors.raw import Lock
+from actors.raw import Guard
 from actors.ref import ActorRef
 from actors.registry import Registry
 from actors.shutdown import stop_all
-from actors.spec import ChildSpec
+from actors.spec import ChildSpec, positive
 from actors.tree import Row, row_of
 
 __all__ = ["System"]
@@ -37,11 +40,19 @@ class System:
     """Actors that share a backend and a clock.
 
     Options: `backend` is `"greenlets"` (one hub; what `"auto"` means) or `"threads"` (a thread for each actor); `clock` by default the real
-    one, in tests a `ManualClock`; `name` shows in threads and reports. Use it as a context manager, or call `stop()`.
+    one, in tests a `ManualClock`; `name` shows in threads and reports; `blocked_after` real seconds without a turn a hub is reported as blocked
+    (None: never). Use it as a context manager, or call `stop()`; what still runs when the interpreter ends is stopped then.
     """
 
-    def __init__(self, backend: str = "auto", clock: Clock | None = None, name: str = "actors") -> None:
-        if backend not in BACKENDS:
+    def __init__(
+        self,
+        backend: str | Callable[[WorkCount, str], Backend] = "auto",
+        clock: Clock | None = None,
+        name: str = "actors",
+        *,
+        blocked_after: float | None = 1.0,
+    ) -> None:
+        if isinstance(backend, str) and backend not in BACKENDS:
             raise SpecError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {backend!r}")
         self.name = name
         self.work = WorkCount()
@@ -49,17 +60,20 @@ class System:
         self.registry = Registry()
         self.pubsub = PubSub()
         self.abandoned: list[str] = []
-        self._guard = Lock()
+        self._guard = Guard()
         self._roots: dict[Cell, None] = {}
         self._serial = itertools.count(1)
         self._stopping = False
-        self.backend = _make_backend(backend, self.work, name)
+        self.backend = backend(self.work, name) if callable(backend) else _make_backend(backend, self.work, name)
+        self.backend.owner = name
         self.clock: Clock = clock if clock is not None else self.backend.real
         self.backend.clock = self.clock
         self.monotonic = self.clock.monotonic
         attach = getattr(self.clock, "attach", None)
         if attach is not None:
             attach(self)
+        self._watchdog = self._watch_hub(positive("blocked_after", blocked_after)) if blocked_after is not None else None
+        adopt(self)
 
     @property
     def backend_name(self) -> str:
@@ -71,11 +85,19 @@ class System:
 
         Raises what `init` raised, SystemStopped, and SpecError for a class that is no actor.
         """
-        return self._launch(cls, f"{cls.__name__}-{next(self._serial)}", args, kwargs)
+        name = getattr(cls, "__name__", "actor")
+        return self.spawn(ChildSpec(cls, id=f"{name}-{next(self._serial)}", args=args, kwargs=kwargs))
 
     def spawn(self, spec: ChildSpec) -> Any:
         """Start the actor that `spec` describes, named by its id, without a supervisor; returns its ref."""
-        return self._launch(spec.cls, spec.name, spec.args, spec.kwargs)
+        if not hasattr(spec.cls, "ref_class"):
+            raise SpecError(f"expected a class of actors, got: {spec.cls!r}")
+        cell = make_cell(self, spec, f"/{spec.name}")
+        with self._guard:
+            if self._stopping:
+                raise SystemStopped(f"system {self.name!r} has been stopped; {spec.name} can't be started")
+            self._roots[cell] = None
+        return cell.launch().get()
 
     def future(self) -> Future[Any]:
         """Return a new future: set from any thread, waited for from any thread or actor."""
@@ -96,6 +118,11 @@ class System:
 
         cell.send(Watch(token, sink))
         return token
+
+    def trace(self, ref: ActorRef, on: bool = True) -> None:
+        """Let each message that the actor handles from now on be a `MessageHandled` event; `on=False` ends that."""
+        if ref.cell is not None:
+            ref.cell.send(Trace(on))
 
     def unwatch(self, token: Token) -> None:
         """Take back a watch."""
@@ -119,7 +146,11 @@ class System:
             if self._stopping:
                 return True
             self._stopping = True
+            if self.backend.forked:
+                return True
             roots = list(self._roots)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         deadline = time.monotonic() + timeout
         clean = all([stop_all([root], max(0.0, deadline - time.monotonic()), SHUTDOWN, graceful=True) for root in reversed(roots)])
         return self.backend.stop(max(0.1, deadline - time.monotonic())) and clean
@@ -140,15 +171,17 @@ class System:
             roots = list(self._roots)
         return sum(row.handled for root in roots for row in row_of(root, None, 0.0).walk())
 
-    def _launch(self, cls: type[Any], name: str, args: tuple[Any, ...], kwargs: Any) -> Any:
-        if not (isinstance(cls, type) and hasattr(cls, "ref_class")):
-            raise SpecError(f"expected a class of actors, got: {cls!r}")
-        cell = Cell(self, cls, f"/{name}", args=args, kwargs=kwargs)
-        with self._guard:
-            if self._stopping:
-                raise SystemStopped(f"system {self.name!r} has been stopped; {name} can't be started")
-            self._roots[cell] = None
-        return cell.launch().get()
+    def _watch_hub(self, threshold: float) -> Watchdog | None:
+        backend = self.backend
+        if not hasattr(backend, "running"):
+            return None
+        events = self.events
+
+        def report(path: str, seconds: float, stack: str) -> None:
+            logger.warning("%s has held the hub up for %.1f s; blocking calls belong into a thread\n%s", path, seconds, stack)
+            events.emit(HubBlocked(path, seconds, stack))
+
+        return Watchdog(backend, threshold, report)
 
     def __enter__(self) -> Self:
         return self

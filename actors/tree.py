@@ -27,6 +27,7 @@ class Row:
     restarts: int
     mailbox: int
     handled: int
+    dropped: int
     last_message: str | None
     last_message_at: float | None
     age: float | None
@@ -61,6 +62,7 @@ def row_of(cell: Cell | None, slot: Slot | None, now: float) -> Row:
         restarts=slot.restarts if slot is not None else 0,
         mailbox=len(cell.mailbox) if cell is not None else 0,
         handled=cell.handled if cell is not None else 0,
+        dropped=cell.counters().get("dropped", 0) if cell is not None else 0,
         last_message=cell.last.__name__ if cell is not None and cell.last is not None else None,
         last_message_at=cell.last_at if cell is not None and cell.last is not None else None,
         age=now - cell.started_at if cell is not None and living else None,

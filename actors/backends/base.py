@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.raw import Lock, get_ident
+from actors.raw import Guard, get_ident
 
 if TYPE_CHECKING:
     from actors.backends.futures import Future
@@ -30,10 +30,20 @@ class Target(ABC):
 
     backend: Backend
     lock: Any
+    bounded: bool
+    """Whether delivering may have to wait, or be refused, for want of room."""
 
     @abstractmethod
-    def deliver(self, item: Any) -> bool:
-        """Take an envelope (a tuple) or a signal; returns False when the target has ended. Called with exclusive access."""
+    def deliver(self, item: Any) -> bool | Future[None]:
+        """Take an envelope (a tuple) or a signal; returns False when the target has ended. Called with exclusive access.
+
+        A bounded target may answer later, with a future that is set when the item is in or failed when it is refused.
+        """
+
+    @property
+    @abstractmethod
+    def present(self) -> Task | None:
+        """Return the task that would get a message now."""
 
     @abstractmethod
     def refuses(self) -> bool:
@@ -52,11 +62,11 @@ class Target(ABC):
 class Task(Target):
     """What a backend runs."""
 
-    __slots__ = ("backend", "dead", "freed", "handled", "hung", "lock", "mailbox", "scheduled", "urgent", "wakeup", "worker")
+    __slots__ = ("backend", "dead", "freed", "handled", "hung", "lock", "mailbox", "scheduled", "urgent", "waiting_on", "wakeup", "worker")
 
     def __init__(self, backend: Backend, lock: Any = None) -> None:
         self.backend = backend
-        self.lock = lock if lock is not None else Lock()
+        self.lock = lock if lock is not None else Guard()
         self.mailbox: deque[Envelope] = deque()
         self.urgent: deque[Any] | None = None
         # Not yet started: what is delivered waits for the backend's start.
@@ -65,6 +75,7 @@ class Task(Target):
         self.hung = False
         self.handled = 0
         self.freed: Future[None] | None = None
+        self.waiting_on: Target | None = None
         self.wakeup: Any = None
         self.worker: Any = None
 
@@ -78,11 +89,15 @@ class Task(Target):
         """Handle what waits; returns when nothing does, after a fair share, or when the task is dead."""
 
     @property
+    def present(self) -> Task | None:
+        return self
+
+    @property
     def waits(self) -> bool:
         """Tell whether anything waits to be handled."""
         return bool(self.mailbox) or bool(self.urgent)
 
-    def deliver(self, item: Any) -> bool:
+    def deliver(self, item: Any) -> bool | Future[None]:
         if self.dead:
             return False
         if type(item) is tuple:
@@ -113,9 +128,11 @@ class Runner(Protocol):
 
 
 class Backend(ABC):
-    """Runs tasks."""
+    """Runs tasks; `owner` is the name of the system, `forked` tells that this process is a fork of the one that started it."""
 
     name: str
+    owner = ""
+    forked = False
     work: WorkCount
     real: RealClock
     clock: Clock
@@ -125,8 +142,8 @@ class Backend(ABC):
         """Give a new task its first turn, with what was delivered to it before."""
 
     @abstractmethod
-    def post(self, target: Target, item: Any) -> bool:
-        """Deliver from any thread or greenlet; returns False when the target is known to have ended."""
+    def post(self, target: Target, item: Any) -> bool | Future[None]:
+        """Deliver from any thread or greenlet; answers as `deliver` does, True when that is not known yet."""
 
     @abstractmethod
     def schedule(self, task: Task) -> None:
@@ -143,6 +160,14 @@ class Backend(ABC):
     @abstractmethod
     def reap(self, task: Task) -> Future[None]:
         """Return a future that is settled when the thread or greenlet of a dead task is free of it."""
+
+    def mark_forked(self) -> None:
+        """Let everything sent in this process, a fork, raise ForkedSystem."""
+        self.forked = True
+
+    def drive(self, fn: Callable[[], None]) -> None:
+        """Call `fn`, which posts much and waits often, where that is cheapest; returns when it has ended."""
+        fn()
 
     @abstractmethod
     def forgive(self) -> None:

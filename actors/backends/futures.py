@@ -7,23 +7,22 @@ from __future__ import annotations
 import queue
 import sys
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, TypeVar
 
 import pykka
 
-from actors.backends.base import RUNNERS, Target
+from actors.backends.base import RUNNERS, Target, Task
 from actors.clock import Clock
-from actors.errors import AskTimeout
-from actors.raw import Lock, get_ident
+from actors.errors import AskCycleError, AskTimeout
+from actors.raw import Guard, Lock, get_ident
 
-__all__ = ["ExcInfo", "Future"]
+__all__ = ["Future", "refuse_cycle", "wait_in_thread"]
 
 T = TypeVar("T")
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+LONGEST_CHAIN = 10_000
 
 # One lock for all futures: it is held for a few assignments, and a lock each would double the cost of an ask.
-_SETTLING = Lock()
+_SETTLING = Guard()
 
 
 class Future(pykka.Future[T]):
@@ -79,11 +78,9 @@ class Future(pykka.Future[T]):
     def set_exception(self, exc_info: Any = None) -> None:
         """Settle with an exception: an `exc_info` triple, an exception, or by default the one being handled. Raises queue.Full."""
         if isinstance(exc_info, BaseException):
-            error: BaseException | None = exc_info
+            error = exc_info
         else:
-            error = (exc_info if exc_info is not None else sys.exc_info())[1]
-        if error is None:
-            raise TypeError("expected an exception, got none")
+            error = (exc_info if exc_info is not None else sys.exc_info())[1] or TypeError("no exception was given")
         if not self.offer(None, error):
             raise queue.Full
 
@@ -116,15 +113,42 @@ class Future(pykka.Future[T]):
             if self._waiters is not None and wake in self._waiters:
                 self._waiters.remove(wake)
 
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """Let `get` call `func(timeout)`: how pykka's `map filter reduce join` are made."""
+        super().__init__()
+        super().set_get_hook(func)
+
     def describe(self) -> str:
         """Return whose answer this is, for messages."""
         return getattr(self.target, "path", self.what)
 
     def _wait(self, timeout: float | None, *, virtual: bool) -> bool:
         runner = RUNNERS.get(get_ident())
-        if runner is not None:
+        if runner is None:
+            return wait_in_thread(self, timeout, None)
+        task = runner.task()
+        if task is None or self.target is None:
             return runner.wait(self, timeout, virtual)
-        return wait_in_thread(self, timeout, None)
+        task.waiting_on = self.target
+        try:
+            # Between threads two may pass the check before their messages are out; here both have said what they wait for.
+            refuse_cycle(task, self.target)
+            return runner.wait(self, timeout, virtual)
+        finally:
+            task.waiting_on = None
+
+
+def refuse_cycle(asking: Task, target: Target) -> None:
+    """Raise AskCycleError when `target` waits, itself or over others, for `asking`."""
+    path = [asking.path]
+    at = target.present
+    while at is not None:
+        path.append(at.path)
+        if at is asking:
+            raise AskCycleError(tuple(path))
+        if len(path) > LONGEST_CHAIN:
+            return
+        at = at.waiting_on.present if at.waiting_on is not None else None
 
 
 def wait_in_thread(future: Future[Any], timeout: float | None, clock: Clock | None) -> bool:

@@ -27,14 +27,16 @@ from actors.backends.base import RUNNERS, Backend, Target, Task
 from actors.backends.futures import Future
 from actors.backends.work import WorkCount
 from actors.clock import Clock, RealClock
-from actors.errors import WouldBlock
-from actors.raw import Lock, get_ident, is_patched, start_thread
+from actors.errors import ActorDeadError, ForkedSystem, WouldBlock
+from actors.raw import Guard, get_ident, is_patched, start_thread
 
 __all__ = ["GreenletBackend", "Killed"]
 
 logger = logging.getLogger("actors")
 TURNS_BETWEEN_POLLS = 1000
 IDLE_WORKERS = 256
+STOPPED = -1
+FORKED = -2
 
 
 class Killed(GreenletExit):
@@ -116,6 +118,28 @@ class _Throw:
             worker.throw(Killed())
 
 
+class _Offer:
+    """An item for a bounded target, whose sender waits to hear whether it is in."""
+
+    __slots__ = ("_room", "_target")
+
+    def __init__(self, target: Target, room: Future[None]) -> None:
+        self._target = target
+        self._room = room
+
+    def deliver(self, item: Any) -> bool:
+        taken = self._target.deliver(item)
+        if isinstance(taken, Future):
+            if not taken.on_done(lambda: self._room.offer(None, taken.exception())):
+                self._room.offer(None, taken.exception())
+        elif taken:
+            self._room.offer(None)
+        else:
+            self._target.lost(item)
+            self._room.offer(None, ActorDeadError(getattr(self._target, "path", "the actor"), "ended meanwhile"))
+        return True
+
+
 class _Call:
     """A function to be called on the hub; it must not block."""
 
@@ -146,10 +170,11 @@ class GreenletBackend(Backend):
         self._pool: list[_Worker] = []
         self._active = 0
         self._kicked = False
-        self._gate = Lock()
+        self._gate = Guard()
         self._held = False
         self._signalled = False
         self._bridge: deque[tuple[Any, Any]] = deque()
+        self._on: Any = None
         self._timer: Any = None
         self._timer_due = 0.0
         self._ended: Future[None] = Future()
@@ -194,7 +219,7 @@ class GreenletBackend(Backend):
             self._async.ref = False
             self._ended.offer(None)
             return
-        self.ident = -1
+        self.ident = STOPPED
         self._async.close()
         if self._held:
             self._held = False
@@ -206,15 +231,23 @@ class GreenletBackend(Backend):
     def start(self, task: Task) -> None:
         self.call(lambda: self.schedule(task))
 
-    def post(self, target: Target, item: Any) -> bool:
+    def post(self, target: Target, item: Any) -> bool | Future[None]:
         if get_ident() == self.ident:
             return target.deliver(item)
         if target.refuses():
             return False
+        if target.bounded:
+            return self._offer(target, item)
         self._bridge.append((target, item))
         if not self._signalled:
             self._signal()
         return True
+
+    def _offer(self, target: Target, item: Any) -> Future[None]:
+        """Deliver to a target that may refuse or let wait, with its answer to come."""
+        room: Future[None] = Future()
+        self.cross(_Offer(target, room), item)
+        return room
 
     def cross(self, target: Any, item: Any) -> None:
         """Let `target.deliver(item)` be called on the hub."""
@@ -230,6 +263,28 @@ class GreenletBackend(Backend):
             fn()
         else:
             self.cross(_Call(fn), None)
+
+    def mark_forked(self) -> None:
+        super().mark_forked()
+        # The hub's thread did not come along, and whoever held the gate then will never open it here.
+        self.ident = FORKED
+        self._gate = Guard()
+        self._signalled = False
+
+    def drive(self, fn: Callable[[], None]) -> None:
+        if not self.own_thread or self.ident <= 0:
+            fn()
+            return
+        ended: Future[None] = Future()
+        self.cross(_Call(lambda: greenlet(lambda: _settle(ended, fn), parent=self.hub).switch()), None)
+        ended.get()
+
+    def running(self) -> str | None:
+        """Return the path of the actor that has the hub now, None when it is idle."""
+        on = self._on
+        if isinstance(on, _Parked):
+            on = getattr(on.greenlet, "current", None)
+        return on.path if isinstance(on, Task) else None
 
     def reap(self, task: Task) -> Future[None]:
         freed: Future[None] = Future()
@@ -255,7 +310,9 @@ class GreenletBackend(Backend):
 
     def _signal(self) -> None:
         with self._gate:
-            if self._signalled or self.ident < 0:
+            if self.forked:
+                raise ForkedSystem(self.owner)
+            if self._signalled or self.ident == STOPPED:
                 return
             self._signalled = True
             self._hold()
@@ -347,11 +404,13 @@ class GreenletBackend(Backend):
                 break
             self.turns += 1
             item = ready.popleft()
+            self._on = item
             if isinstance(item, Task):
                 worker = pool.pop() if pool else _Worker(self)
                 worker.switch(item)
             else:
                 item.resume()
+        self._on = None
         if ready:
             self.loop.run_callback(self._turn)
         else:
@@ -406,3 +465,12 @@ class GreenletBackend(Backend):
         due = self.real.run_due()
         if due is not None:
             self._arm(due)
+
+
+def _settle(ended: Future[None], fn: Callable[[], None]) -> None:
+    try:
+        fn()
+    except BaseException as error:  # noqa: B036 - whatever it was, the one who waits gets it
+        ended.offer(None, error)
+    else:
+        ended.offer(None)

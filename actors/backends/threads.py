@@ -11,7 +11,8 @@ from actors.backends.base import RUNNERS, Backend, Target, Task
 from actors.backends.futures import Future, wait_in_thread
 from actors.backends.work import WorkCount
 from actors.clock import Clock, RealClock
-from actors.raw import Lock, get_ident, start_thread
+from actors.errors import ForkedSystem
+from actors.raw import Guard, Lock, get_ident, start_thread
 
 __all__ = ["ThreadBackend"]
 
@@ -67,7 +68,7 @@ class ThreadBackend(Backend):
         self.work = work
         self.real = RealClock()
         self.clock: Clock = self.real
-        self._guard = Lock()
+        self._guard = Guard()
         self._tasks: set[Task] = set()
         self._threads: WeakSet[Thread] = WeakSet()
         self._empty: Future[None] | None = None
@@ -82,7 +83,9 @@ class ThreadBackend(Backend):
         if thread is not None:
             self._threads.add(thread)
 
-    def post(self, target: Target, item: Any) -> bool:
+    def post(self, target: Target, item: Any) -> bool | Future[None]:
+        if self.forked:
+            raise ForkedSystem(self.owner)
         with target.lock:
             return target.deliver(item)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from actors.backends.futures import Future
-from actors.raw import Lock
+from actors.raw import Guard
 
 __all__ = ["Token", "WorkCount"]
 
@@ -38,7 +38,7 @@ class WorkCount:
     """How much is queued, in hand or out in executors; `version` grows with each change from nothing to something."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Guard()
         self._units = 0
         self._tokens: dict[Token, None] = {}
         self._waiters: list[Callable[[], None]] = []

@@ -69,8 +69,7 @@ class ManualClock:
 
     def attach(self, system: _System) -> None:
         """Wait for this system's work too; a system does that itself when it is given this clock."""
-        self._systems = [known for known in self._systems if not known.stopped]
-        self._systems.append(system)
+        self._systems = [known for known in self._systems if not known.stopped] + [system]
 
     def set_wall(self, instant: datetime) -> None:
         """Set the wall clock, as an operator or a time server does; `monotonic` and timers notice nothing."""
@@ -85,13 +84,20 @@ class ManualClock:
             raise WouldBlock("advance called in an actor: the clock would wait for that actor for ever; call it from the test")
         seconds = _seconds(duration)
         with self._advancing:
-            until = self._micros + round(seconds * MICRO)
             self.settle()
-            while (timer := self._timers.pop_due(until)) is not None:
-                self._micros = max(self._micros, int(timer.due))
-                timer.fire()
-                self.settle()
+            until = self._micros + round(seconds * MICRO)
+            living = [system for system in self._systems if not system.stopped]
+            if living:
+                living[0].backend.drive(lambda: self._fire_until(until))
+            else:
+                self._fire_until(until)
             self._micros = until
+
+    def _fire_until(self, until: int) -> None:
+        while (timer := self._timers.pop_due(until)) is not None:
+            self._micros = max(self._micros, int(timer.due))
+            timer.fire()
+            self.settle()
 
     def settle(self) -> None:
         """Wait until no work is in flight in any system; what hangs for `stall` real seconds is left out."""

@@ -1,0 +1,62 @@
+"""The watchdog of a hub: says which actor holds it up, and where.
+
+Only an operating system thread can see that a hub stands still. It looks at a counter of turns, and at the stack when that has not moved.
+"""
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from actors.raw import Lock, start_thread
+
+__all__ = ["Watchdog"]
+
+
+class _Hub(Protocol):
+    ident: int
+    turns: int
+
+    def running(self) -> str | None:
+        """Return the path of the actor that has the hub now, None when it is idle."""
+        ...
+
+
+class Watchdog:
+    """Calls `report(path, seconds, stack)` once for each time that one turn takes longer than `threshold` real seconds."""
+
+    def __init__(self, hub: _Hub, threshold: float, report: Callable[[str, float, str], None]) -> None:
+        self._hub = weakref.ref(hub)
+        self._threshold = threshold
+        self._report = report
+        self._bell = Lock()
+        self._bell.acquire()
+        start_thread("actors-watchdog", self._run)
+
+    def stop(self) -> None:
+        """End the thread; harmless the second time."""
+        if self._bell.locked():
+            self._bell.release()
+
+    def _run(self) -> None:
+        turns, since, reported = -1, time.monotonic(), False
+        while not self._bell.acquire(timeout=self._threshold / 4):
+            hub = self._hub()
+            if hub is None:
+                return
+            now = time.monotonic()
+            path = hub.running()
+            if path is None or hub.turns != turns:
+                turns, since, reported = hub.turns, now, False
+            elif now - since >= self._threshold and not reported:
+                reported = True
+                self._report(path, now - since, _stack(hub.ident))
+            del hub
+
+
+def _stack(ident: int) -> str:
+    frame = sys._current_frames().get(ident)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
