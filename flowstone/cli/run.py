@@ -19,8 +19,7 @@ def run(context: click.Context) -> int:
     """Serve the pipeline until SIGTERM, then shut down in order."""
     settings = settings_of(context)
     pipeline = load_pipeline(settings)
-    options = {"store": settings.store} if settings.store else {}
-    with Runtime(pipeline, **options) as runtime:
+    with Runtime(pipeline, store=settings.store) if settings.store else Runtime(pipeline) as runtime:
         click.echo(f"{pipeline.name}: serving; stop with SIGTERM or Ctrl-C", err=True)
         try:
             runtime.run_forever()

@@ -13,12 +13,13 @@ from flowstone.cli.output import print_json
 from flowstone.cli.settings import Command, settings_of
 from flowstone.pipeline import Pipeline
 from flowstone.runs.services import Services
-from flowstone.tree import root_spec
+from flowstone.tree import Definitions, root_spec
 
 __all__ = ["tree"]
 
-# What a tree is planned for: specs only carry the services to the actors, which are never started here.
+# What a tree is planned with: specs only carry these to the actors, which are never started here.
 NO_SERVICES = cast(Services, SimpleNamespace(database=None, boot=""))
+NO_DEFINITIONS = cast(Definitions, SimpleNamespace(rules=None, sensors=None))
 
 
 @click.command(cls=Command)
@@ -28,7 +29,7 @@ def tree(context: click.Context) -> int:
     settings = settings_of(context)
     pipeline = load_pipeline(settings)
     pipeline.check()
-    root = _row(root_spec(NO_SERVICES, node="", scheduler=True, sensors=True), pipeline)
+    root = _row(root_spec(NO_SERVICES, NO_DEFINITIONS, scheduler=True, sensors=True), pipeline)
     if settings.json:
         print_json([root])
     else:

@@ -4,6 +4,7 @@
            (sensor)            (sensor)                    (schedule, each second)
 """
 
+from calendar import monthrange
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
@@ -26,8 +27,8 @@ class Values(Protocol):
     def partitions(self, asset: str) -> list[date]:
         """The partitions of an asset that have a value."""
 
-    def get(self, asset: str, partition: date) -> Any:
-        """The value of one partition."""
+    def find(self, asset: str, partition: date) -> Any:
+        """The value of one partition; None when there is none."""
 
 
 class GrownMonths(fs.Sensor):
@@ -61,13 +62,14 @@ def weather(folder: Path, values: Values, *, read: Callable[[Path], Day] = Day.r
         """What the days of one month come to."""
         first = context.partition
         assert isinstance(first, date)
-        days = [day for day in values.partitions("day") if (day.year, day.month) == (first.year, first.month)]
-        return Month.of([values.get("day", day) for day in days])
+        numbers = range(1, monthrange(first.year, first.month)[1] + 1)
+        found = (values.find("day", first.replace(day=number)) for number in numbers)
+        return Month.of([day for day in found if day is not None])
 
     @pipeline.asset
     def climate(context: fs.Context) -> dict[date, Month]:
         """All months that there are, oldest first."""
-        return {first: values.get("month", first) for first in sorted(values.partitions("month"))}
+        return {first: values.find("month", first) for first in sorted(values.partitions("month"))}
 
     @pipeline.asset
     def report(context: fs.Context, climate: dict[date, Month]) -> dict[str, Any]:
@@ -75,6 +77,6 @@ def weather(folder: Path, values: Values, *, read: Callable[[Path], Day] = Day.r
         return {"months": len(climate), "days": sum(m.days for m in climate.values()), "normals": normals(climate)}
 
     pipeline.sensor("station", FileArrival(path=folder, pattern=PATTERN), every="250ms", target="day")
-    pipeline.sensor("grown_months", GrownMonths(values), every="500ms", target="month")
+    pipeline.sensor("grown_months", GrownMonths(values), every="1s", target="month")
     pipeline.schedule("each_second", every="1s", target="+report")
     return pipeline

@@ -1,10 +1,11 @@
 """The demo's progress: bars on a terminal, a line a second elsewhere, nothing when nobody looks. Display only."""
 
 import threading
+from collections.abc import Iterator
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
 
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
@@ -13,7 +14,7 @@ __all__ = ["Watch"]
 
 PERIODS = {True: 0.2, False: 1.0}
 COUNTS = """
-    select (select count(*) from arrival where sensor = 'station') as arrived,
+    select (select coalesce(sum(request_count), 0) from evaluation where sensor = 'station') as arrived,
            (select count(*) from materialization where asset = 'day' and status = 'success') as days,
            (select count(distinct partition) from materialization
             where asset = 'month' and status = 'success') as months,
@@ -68,7 +69,10 @@ class Watch:
         while not self._left.wait(PERIODS[self._console.is_terminal]):
             self._show()
             if not self._console.is_terminal:
-                self.say(", ".join(f"{task.completed:,.0f} {task.description}" for task in self._progress.tasks))
+                self.say(" · ".join(f"{name} {task.completed:,.0f}" for name, task in self._tasks()))
+
+    def _tasks(self) -> Iterator[tuple[str, Task]]:
+        return zip(self._bars, self._progress.tasks, strict=True)
 
     def _show(self) -> None:
         for name, count in self._database.read(_counts).items():

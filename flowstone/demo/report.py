@@ -13,7 +13,7 @@ from rich.text import Text
 __all__ = ["bar", "export", "picture", "show"]
 
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-BAR_WIDTH = 30
+BAR_WIDTH = 16
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -33,7 +33,7 @@ def show(proof: Mapping[str, Any]) -> None:
 
 def export(proof: Mapping[str, Any], path: Path) -> None:
     """Writes the picture as an SVG file."""
-    console = Console(record=True, width=110, file=io.StringIO())
+    console = Console(record=True, width=90, file=io.StringIO())
     console.print(picture(proof))
     console.save_svg(str(path), title="flowstone demo")
 

@@ -46,9 +46,14 @@ class Day:
     @classmethod
     def of(cls, row: dict[str, str]) -> Self:
         """The day of one row of the table."""
-        day = date.fromisoformat(row["date"].replace("/", "-"))
-        numbers = (float(row[column]) for column in HEADER[1:5])
-        return cls(day, *numbers, weather=row["weather"])
+        return cls(
+            date=date.fromisoformat(row["date"].replace("/", "-")),
+            precipitation=float(row["precipitation"]),
+            temp_max=float(row["temp_max"]),
+            temp_min=float(row["temp_min"]),
+            wind=float(row["wind"]),
+            weather=row["weather"],
+        )
 
     def text(self) -> str:
         """The content of this day's file."""

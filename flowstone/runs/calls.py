@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors import ActorRef, AskTimeout, ChildNotFound
+from actors import AskTimeout
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
 from flowstone.core.run_key import hand_key
 from flowstone.durations import seconds
-from flowstone.errors import ExecutionError, FlowstoneError, RunKeyConflict, RunNotFound, TimeoutExceeded, ValueNotFound, shown
+from flowstone.errors import (
+    ExecutionError,
+    FlowstoneError,
+    RunKeyConflict,
+    RunNotFound,
+    TimeoutExceeded,
+    ValueNotFound,
+    shown,
+)
 from flowstone.runs import decisions, store
 from flowstone.runs.execution import load_stored
 from flowstone.runs.records import Conflict, Materialization, Record, Run
@@ -47,7 +55,8 @@ class Handle:
         record = self._record(run, run.materializations[-1])
         failed = [m for m in run.materializations if m.status is MaterializationStatus.FAILED]
         if run.status is RunStatus.CANCELLED:
-            raise ExecutionError(f"run {self.run_id} was cancelled: {run.reason or 'no reason given'}", run_id=self.run_id)
+            reason = run.reason or "no reason given"
+            raise ExecutionError(f"run {self.run_id} was cancelled: {reason}", run_id=self.run_id)
         if failed:
             raise errors.get(failed[0].asset) or _rebuilt(failed[0].error or "")
         if run.status is RunStatus.FAILED:
@@ -200,18 +209,6 @@ class Runs:
         if run is None:
             raise RunNotFound.named(run_id)
         return run
-
-    def ref(self, run_id: str) -> ActorRef:
-        """The actor that works on a run now.
-
-        Raises:
-            RunNotFound: no actor works on such a run.
-        """
-        try:
-            found: ActorRef = self._services.directory["materializers"].child(run_id)
-        except ChildNotFound as error:
-            raise RunNotFound(f"no actor works on run {shown(run_id)}", run_id=run_id) from error
-        return found
 
     def cancel(self, run_id: str, *, reason: str = "cancelled by hand") -> bool:
         """Cancel a run that is not finished; False when it had finished before.
