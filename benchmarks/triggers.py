@@ -1,4 +1,4 @@
-"""Triggers: from a sensor's trigger to the finished run, durable, per second. `python benchmarks/triggers.py [--items N]`
+"""Triggers: from a sensor's trigger to the finished run, per second. `python benchmarks/triggers.py [--items N]`
 
 Beside ours, in the same run and on the same disk: a plain sqlite3 loop that makes the same writes in the same three
 transactions (the trigger, the claim, the result) one after the other, and Huey's SQLite queue, which keeps no record of
@@ -145,7 +145,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=4000)
     items = parser.parse_args().items
-    print(f"{platform.python_implementation()} {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {items} items")
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"{python}, sqlite {sqlite3.sqlite_version}, {items} items")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         base = plain(folder, items)

@@ -59,8 +59,10 @@ class Pipeline:
 
     @overload
     def asset(self, fn: Callable[..., Any], **options: Any) -> Asset: ...
+
     @overload
     def asset(self, fn: None = None, **options: Any) -> Callable[[Callable[..., Any]], Asset]: ...
+
     def asset(self, fn: Callable[..., Any] | None = None, **options: Any) -> Asset | Callable[..., Asset]:
         """Define an asset, as a decorator or a call; options as of `Asset`.
 

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,7 +70,10 @@ class Settings:
 
 
 class Running:
-    """The parts of a started runtime. `over` is set when the root is gone or a signal came; `down` is why it is gone."""
+    """The parts of a started runtime.
+
+    `over` is set when the root is gone or a signal came; `down` is why it is gone.
+    """
 
     def __init__(
         self, system: System, services: Services, definitions: Definitions, root: ActorRef, parts: ExitStack
@@ -97,11 +100,10 @@ class Running:
         while True:
             if not self.system.work.wait_idle(_left(deadline)):
                 return False
-            now = self.services.clock.now()
-            due = self.services.database.read(lambda connection: connection.execute(_DUE, now=now))
-            if not due:
+            run_id = self._due()
+            if run_id is None:
                 return True
-            if not self._wait_for(due[0].run_id, deadline):
+            if not self._wait_for(run_id, deadline):
                 return False
 
     def stop(self, timeout: float) -> None:
@@ -132,14 +134,19 @@ class Running:
             put_back(connection, run_id, now=now, reason="the runtime was stopped", boot=services.boot)
         return left
 
+    def _due(self) -> str | None:
+        """The id of a run that is running, or queued and due."""
+        now = self.services.clock.now()
+        rows = self.services.database.read(lambda connection: connection.execute(_DUE, now=now))
+        return rows[0].run_id if rows else None
+
     def _wait_for(self, run_id: str, deadline: float | None) -> bool:
         """Wait until a run has finished; it may be over already, or be put off while we wait for it."""
         services = self.services
         future = services.future()
         services.waiters.add(run_id, future)
         try:
-            due = services.database.read(lambda connection: connection.execute(_DUE, now=services.clock.now()))
-            if due and due[0].run_id == run_id:
+            if self._due() == run_id:
                 services.wake()
                 future.get(timeout=_left(deadline))
             return True

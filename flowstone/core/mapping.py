@@ -54,7 +54,7 @@ def check_mapping(upstream: PartitionSet | None, own: PartitionSet | None) -> No
     if upstream is None or own is None:
         return
     if isinstance(upstream, TimeSet) != isinstance(own, TimeSet):
-        raise PartitionError(f"expected partition sets that have to do with each other, got: {own!r} made from {upstream!r}")
+        raise PartitionError(f"expected sets that have to do with each other, got: {own!r} made from {upstream!r}")
 
 
 def _by_time(upstream: TimeSet[Any], own: TimeSet[Any], partition: Partition) -> Partition | list[Partition]:

@@ -1,6 +1,7 @@
 """Runs as values: what may be requested, the statuses, and which status may follow which.
 
-The tables are semantics 7; whatever writes a status asks them first, so that an illegal step is an error and never a row.
+The tables say what may follow what; whatever writes a status asks them first, so that an illegal step is an error and
+never a row.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def step(table: Mapping[S, frozenset[S]], before: S, after: S) -> S:
     """
     if after not in table[before]:
         allowed = ", ".join(sorted(table[before])) or "nothing, it is finished"
-        raise StaleState(f"expected a step from {before} to one of: {allowed}; got: {after}", before=before, after=after)
+        message = f"expected a step from {before} to one of: {allowed}; got: {after}"
+        raise StaleState(message, before=before, after=after)
     return after
 
 

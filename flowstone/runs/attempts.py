@@ -12,7 +12,17 @@ from flowstone.errors import DependencyNotReady, ExecutionError, FlowstoneError,
 from flowstone.io import StoredValue
 from flowstone.outcome import Outcome
 
-__all__ = ["SNOOZE", "SNOOZE_LIMIT", "Failed", "Repeated", "Skipped", "Snoozed", "Succeeded", "Verdict", "as_error", "judge"]
+__all__ = [
+    "SNOOZE",
+    "SNOOZE_LIMIT",
+    "Failed",
+    "Repeated",
+    "Skipped",
+    "Snoozed",
+    "Succeeded",
+    "Verdict",
+    "judge",
+]
 
 SNOOZE = timedelta(seconds=30)
 SNOOZE_LIMIT = timedelta(hours=1)
@@ -76,7 +86,7 @@ def judge(
         return Skipped(answer.reason)
     if outcome.ok and isinstance(answer, Retry):
         return _asked_again(asset, answer, attempt, now, run_id)
-    error = as_error(asset.name, outcome, asset.timeout)
+    error = _as_error(asset.name, outcome, asset.timeout)
     if isinstance(error, DependencyNotReady):
         return _snooze(error, patient, snoozed_since, now)
     if asset.retry.repeats(outcome.error or error, attempt):
@@ -84,7 +94,7 @@ def judge(
     return Failed(error)
 
 
-def as_error(name: str, outcome: Outcome[Any], timeout: float | None) -> FlowstoneError:
+def _as_error(name: str, outcome: Outcome[Any], timeout: float | None) -> FlowstoneError:
     """The outcome's failure as an error of ours, with the user's exception as its cause."""
     if outcome.timed_out:
         message = f"asset {name!r} was given up after {timeout or outcome.duration:g} s, its timeout"

@@ -13,7 +13,8 @@ from flowstone.core.partitions import Partition, decode_partition, encode_partit
 from flowstone.errors import DependencyNotReady, FlowstoneError, IOManagerError, StaleState
 from flowstone.executors.call import awaited
 from flowstone.io import IOContext, IOManager, StoredValue
-from flowstone.runs.leases import Claim, Started
+from flowstone.runs.leases import Claim
+from flowstone.runs.ledger import Started
 from flowstone.runs.occupancy import Call
 from flowstone.runs.services import Services
 from flowstone.runs.store import latest

@@ -1,7 +1,7 @@
 """The materializer: one actor for each run in progress.
 
 It hands the run's assets to the executor as their dependencies allow, judges what comes back, and settles each in one
-transaction under the lease of the claim. It waits inside nothing: calls, commits and repeated attempts come as messages.
+transaction under the lease of the claim. It never waits: calls, commits and repeated attempts come as messages.
 
 Options: `store_retry` (seconds, 0.5) between tries of a commit that the store refused.
 """
@@ -18,7 +18,8 @@ from flowstone.errors import FlowstoneError, StaleState, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.runs.attempts import Failed, judge
 from flowstone.runs.execution import Attempt, execute
-from flowstone.runs.leases import Claim, Progress, Started, advance, settle
+from flowstone.runs.leases import Claim, advance, settle
+from flowstone.runs.ledger import Progress, Started
 from flowstone.runs.messages import Advanced, Due, Executed, Settle, Settled
 from flowstone.runs.occupancy import Call
 from flowstone.runs.recovery import release_busy

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from flowstone.outcome import Outcome
 from flowstone.runs.attempts import Verdict
-from flowstone.runs.leases import Claimed, Progress, Started
+from flowstone.runs.leases import Claimed
+from flowstone.runs.ledger import Progress, Started
 
 __all__ = ["Advanced", "Claims", "Due", "Executed", "Quiesce", "Recover", "Recovered", "Settle", "Settled", "Wake"]
 

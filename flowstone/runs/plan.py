@@ -71,12 +71,8 @@ def plan(dependencies: Mapping[str, Iterable[str]], states: Mapping[str, AssetSt
             after[asset] = AssetState(MaterializationStatus.SKIPPED)
         elif all(after[n].gives_value for n in inside) and _is_due(after[asset], now):
             start.append(asset)
-    return Plan(
-        start=tuple(start),
-        skip=tuple(skip),
-        finished=_finished(after),
-        wait_until=min((s.ready_at for s in after.values() if s.ready_at is not None and not _is_due(s, now)), default=None),
-    )
+    later = [state.ready_at for state in after.values() if state.ready_at is not None and not _is_due(state, now)]
+    return Plan(tuple(start), tuple(skip), _finished(after), min(later, default=None))
 
 
 def _is_due(state: AssetState, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 from flowstone.audit.store import record
 from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import PoisonedRun
-from flowstone.runs.leases import end_run, error_text
+from flowstone.runs.ledger import error_text
 from flowstone.state.connection import Connection, Row
 
 __all__ = ["MAX_INTERRUPTIONS", "put_back", "recover", "release_busy", "running_of"]
@@ -36,6 +36,7 @@ _SKIP = """
     update materialization set status = 'skipped', reason = 'the run was interrupted too often', completed_at = :now
     where run_id = :run_id and status = 'pending'
 """
+_END_RUN = "update run set status = :status, error = :error, completed_at = :now where run_id = :run_id"
 _RELEASE = "update materialization set busy = null where run_id = :run_id and asset = :asset and busy = :boot"
 
 
@@ -91,6 +92,6 @@ def _poison(connection: Connection, run: Row, interrupted: list[str], now: datet
     for asset in interrupted:
         connection.execute(_FAIL, run_id=run.run_id, asset=asset, error=error_text(error), now=now)
     connection.execute(_SKIP, run_id=run.run_id, now=now)
-    requeued = connection.execute("select * from run where run_id = :run_id", run_id=run.run_id)[0]
-    end_run(connection, requeued, RunStatus.FAILED, now=now, error=error_text(error))
-    return RunStatus.FAILED
+    status = step(RUN_STEPS, RunStatus.QUEUED, RunStatus.FAILED)
+    connection.execute(_END_RUN, run_id=run.run_id, status=status, error=error_text(error), now=now)
+    return status

@@ -65,7 +65,7 @@ _LATEST = """
     where e.asset = :asset and e.partition = :partition order by e.id desc limit 1
 """
 _OPEN = tuple(status.value for status in RunStatus if status not in FINISHED_RUNS)
-_UNFINISHED = " or ".join(f"status = '{status}'" for status in _OPEN)
+_UNFINISHED = " or ".join(f"status = {status!r}" for status in _OPEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ def assert_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY,
     Raises:
         AssertionError: there is none; the message lists the newest runs.
     """
+    found = _runs(runtime, asset, partition, run_key)
     wanted = _described(asset, partition, run_key=run_key)
-    assert _runs(runtime, asset, partition, run_key), f"expected a run of {wanted}; {_listed('runs', runtime.runs.list())}"
+    assert found, f"expected a run of {wanted}; {_listed('runs', runtime.runs.list())}"
 
 
 def refute_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY, run_key: str | None = None) -> None:

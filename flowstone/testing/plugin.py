@@ -29,7 +29,7 @@ def flowstone_clock() -> ManualClock:
 
 @pytest.fixture
 def flowstone_runtime(flowstone_clock: ManualClock) -> Iterator[Callable[..., Runtime]]:
-    """A factory of started runtimes, in memory and on the manual clock unless told otherwise; stopped after the test."""
+    """A factory of started runtimes, in memory and on the manual clock unless told otherwise; stopped afterwards."""
     from flowstone.runtime import Runtime
 
     with ExitStack() as started:

@@ -27,11 +27,12 @@ def order(context: Any) -> str:
     return Path(folder, context.partition).read_text()
 
 
-shop.sensor("arrivals", FileArrival(path=folder, pattern="*.txt", partition=lambda path: path), every="20ms", target="order")
+arrivals = FileArrival(path=folder, pattern="*.txt", partition=lambda path: path)
+shop.sensor("arrivals", arrivals, every="20ms", target="order")
 
 with fs.Runtime(shop, store=f"sqlite:///{store}") as runtime:
     print("serving", flush=True)
-    for line in sys.stdin:
+    for _request in sys.stdin:
         runtime.sensors.poll("arrivals")
         runtime.drain()
         print("drained", flush=True)

@@ -14,7 +14,9 @@ from flowstone.runs.attempts import SNOOZE, Failed, Repeated, Skipped, Snoozed, 
 NOW = datetime(2025, 1, 15, 2, tzinfo=UTC)
 
 
-def verdict(outcome: Outcome[Any], *, attempt: int = 1, patient: bool = True, since: Any = None, **options: Any) -> Verdict:
+def verdict(
+    outcome: Outcome[Any], *, attempt: int = 1, patient: bool = True, since: Any = None, **options: Any
+) -> Verdict:
     asset = Asset(lambda context: None, name="raw", **options)
     return judge(asset, outcome, run_id="run_x", attempt=attempt, patient=patient, snoozed_since=since, now=NOW)
 

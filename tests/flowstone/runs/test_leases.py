@@ -12,7 +12,8 @@ from flowstone.errors import ExecutionError, StaleState
 from flowstone.io import StoredValue
 from flowstone.runs import store
 from flowstone.runs.attempts import Failed, Repeated, Snoozed, Succeeded, Verdict
-from flowstone.runs.leases import ALREADY, Claimed, Lease, Progress, advance, claim, settle
+from flowstone.runs.leases import Claimed, advance, claim, settle
+from flowstone.runs.ledger import ALREADY, Lease, Progress
 from flowstone.runs.records import Run
 from flowstone.runs.recovery import MAX_INTERRUPTIONS, put_back, recover, release_busy
 from flowstone.runs.store import Requested
@@ -77,7 +78,8 @@ def test_a_higher_priority_is_claimed_first_and_older_before_newer(ask: Ask, ste
 
 
 def test_two_runs_of_one_asset_and_partition_never_run_at_once(ask: Ask, steps: Steps) -> None:
-    ask("raw", "monday"), ask("raw", "monday"), ask("raw", "tuesday")
+    for partition in ("monday", "monday", "tuesday"):
+        ask("raw", partition)
     claims = steps.claim().claims
     assert sorted(c.partition for c in claims) == ["monday", "tuesday"]
     assert steps.claim().claims == ()
@@ -93,7 +95,8 @@ def test_many_blocked_runs_do_not_hide_those_behind_them(ask: Ask, steps: Steps)
 
 
 def test_a_call_that_outlived_its_attempt_holds_its_partition_until_it_ends(ask: Ask, steps: Steps) -> None:
-    ask("raw", "monday"), ask("raw", "monday")
+    ask("raw", "monday")
+    ask("raw", "monday")
     (claimed,) = steps.claim().claims
     steps.settle(claimed.lease, "raw", Failed(ExecutionError("gave up")), busy=True)
     assert steps.claim().claims == ()
@@ -117,7 +120,8 @@ def test_requests_that_piled_up_behind_a_run_coalesce(ask: Ask, steps: Steps) ->
 
 @pytest.mark.parametrize("own", [{"force": True}, {"payload": {"order": 1}}])
 def test_forced_runs_and_those_with_a_payload_never_coalesce(ask: Ask, steps: Steps, own: dict[str, object]) -> None:
-    ask("raw", "monday"), ask("raw", "monday", **own)
+    ask("raw", "monday")
+    ask("raw", "monday", **own)
     (claimed,) = steps.claim().claims
     steps.settle(claimed.lease, "raw", Succeeded(STORED))
     assert len(steps.claim().claims) == 1

@@ -1,0 +1,195 @@
+"""The rows of one run within a transaction: each step is written, and mirrored, so that no row is read twice."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from flowstone.core.graph import Graph
+from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
+from flowstone.errors import FlowstoneError
+from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded
+from flowstone.runs.plan import AssetState, plan
+from flowstone.state.connection import Connection, Row
+from flowstone.state.fields import Json, instant
+
+__all__ = ["ALREADY", "Ending", "Lease", "Ledger", "Progress", "Started", "asset_rows", "error_text"]
+
+ALREADY = "already materialized"
+
+Ending = Succeeded | Skipped | Failed
+
+_ASSETS = "select * from materialization where run_id = :run_id order by id"
+_START_ASSET = """
+    update materialization set status = :status, attempt = failures + 1, started_at = :now, ready_at = null,
+    busy = null, fence = :fence where run_id = :run_id and asset = :asset
+"""
+_END_ASSET = """
+    update materialization set status = :status, completed_at = :now, duration = :duration, error = :error,
+    reason = :reason, stored = :stored, data_version = :data_version, busy = :busy
+    where run_id = :run_id and asset = :asset
+"""
+_DELAY_ASSET = """
+    update materialization set status = :status, ready_at = :ready_at, failures = failures + :failed, error = :error,
+    snoozed_since = :snoozed_since, busy = :busy where run_id = :run_id and asset = :asset
+"""
+_EVENT = "insert into asset_event (asset, partition, run_id, at) values (:asset, :partition, :run_id, :now)"
+_END_RUN = """
+    update run set status = :status, completed_at = :now, error = :error, boot = null, attempt = :attempt,
+    setbacks = :setbacks where run_id = :run_id
+"""
+_REQUEUE = """
+    update run set status = :status, ready_at = :ready_at, boot = null, attempt = :attempt, setbacks = :setbacks
+    where run_id = :run_id
+"""
+_GO_ON = "update run set attempt = :attempt, setbacks = :setbacks where run_id = :run_id"
+
+_STATUS = {
+    Succeeded: MaterializationStatus.SUCCESS,
+    Skipped: MaterializationStatus.SKIPPED,
+    Failed: MaterializationStatus.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a run: the boot that claimed it and the fencing number of the claim."""
+
+    run_id: str
+    boot: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One asset that is to be executed now."""
+
+    asset: str
+    attempt: int
+    snoozed_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands after a step: start these, or it is finished, or it was put off (`released`).
+
+    `wait_until` is when the next repeated attempt is due.
+    """
+
+    start: tuple[Started, ...] = ()
+    finished: RunStatus | None = None
+    wait_until: datetime | None = None
+    released: bool = False
+
+
+class Ledger:
+    """A running run's rows, its assets' states, and the steps that change both."""
+
+    def __init__(
+        self, connection: Connection, graph: Graph, run: Row, lease: Lease, assets: list[Row], now: datetime
+    ) -> None:
+        self.connection = connection
+        self.graph = graph
+        self.run = run
+        self.lease = lease
+        self.now = now
+        self.attempt: int = run.attempt
+        self.setbacks: int = run.setbacks
+        self.rows = {row.asset: row for row in assets}
+        self.states = {row.asset: _state(row) for row in assets}
+        failed = (row.error for row in assets if row.status == MaterializationStatus.FAILED)
+        self.error: str | None = next(failed, None)
+
+    def count_attempt(self, asset: str) -> None:
+        """An attempt has ended: it shows on the run, and ends a row of interruptions."""
+        self.attempt = max(self.attempt, self.rows[asset].attempt)
+        self.setbacks = 0
+
+    def end(self, asset: str, ending: Ending, *, duration: float | None = None, busy: str | None = None) -> None:
+        """An asset is finished."""
+        row = self.rows[asset]
+        status = step(MATERIALIZATION_STEPS, self.states[asset].status, _STATUS[type(ending)])
+        stored = ending.stored if isinstance(ending, Succeeded) else None
+        error = error_text(ending.error) if isinstance(ending, Failed) else None
+        reason = ending.reason if isinstance(ending, Skipped) else None
+        self.connection.execute(
+            _END_ASSET,
+            run_id=row.run_id,
+            asset=asset,
+            status=status,
+            now=self.now,
+            duration=duration,
+            error=error,
+            reason=reason,
+            stored=None if stored is None else Json(asdict(stored)),
+            data_version=None if stored is None else stored.data_version,
+            busy=busy,
+        )
+        if stored is not None:
+            self.connection.execute(_EVENT, asset=asset, partition=row.partition, run_id=row.run_id, now=self.now)
+        self.error = self.error or error
+        self.states[asset] = AssetState(status, satisfied=reason == ALREADY)
+
+    def delay(self, asset: str, verdict: Repeated | Snoozed, *, busy: str | None = None) -> None:
+        """An asset is to be attempted again later; a snooze uses up no attempt."""
+        row = self.rows[asset]
+        status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.PENDING)
+        snoozed = isinstance(verdict, Snoozed)
+        self.connection.execute(
+            _DELAY_ASSET,
+            run_id=row.run_id,
+            asset=asset,
+            status=status,
+            ready_at=verdict.ready_at,
+            failed=0 if snoozed else 1,
+            error=error_text(verdict.error),
+            snoozed_since=(row.snoozed_since or self.now) if snoozed else None,
+            busy=busy,
+        )
+        self.states[asset] = AssetState(status, verdict.ready_at)
+
+    def advance(self) -> Progress:
+        """Apply the plan: skip what is blocked, start what is ready, end or put off the run."""
+        needs = {asset: self.graph.dependencies(asset) if asset in self.graph else () for asset in self.rows}
+        planned = plan(needs, self.states, self.now)
+        for asset, blocked_by in planned.skip:
+            self.end(asset, Skipped(f"{blocked_by} has no value"))
+        if planned.finished is not None:
+            status = step(RUN_STEPS, RunStatus.RUNNING, planned.finished)
+            self._write(_END_RUN, status=status, now=self.now, error=self.error)
+            return Progress(finished=planned.finished)
+        started = tuple(self._start(asset) for asset in planned.start)
+        running = any(state.status is MaterializationStatus.RUNNING for state in self.states.values())
+        if not running:
+            self._write(_REQUEUE, status=RunStatus.QUEUED, ready_at=planned.wait_until)
+        elif (self.attempt, self.setbacks) != (self.run.attempt, self.run.setbacks):
+            self._write(_GO_ON)
+        return Progress(start=started, wait_until=planned.wait_until, released=not running)
+
+    def _write(self, sql: str, **values: object) -> None:
+        own = {"run_id": self.lease.run_id, "attempt": self.attempt, "setbacks": self.setbacks}
+        self.connection.execute(sql, own, **values)
+
+    def _start(self, asset: str) -> Started:
+        row = self.rows[asset]
+        status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.RUNNING)
+        keys = {"run_id": row.run_id, "asset": asset}
+        self.connection.execute(_START_ASSET, keys, status=status, now=self.now, fence=self.lease.fence)
+        self.states[asset] = AssetState(status)
+        return Started(asset, row.failures + 1, instant(row.snoozed_since))
+
+
+def asset_rows(connection: Connection, run_id: str) -> list[Row]:
+    """The rows of a run's assets, in the order of the graph at its request."""
+    return connection.execute(_ASSETS, run_id=run_id)
+
+
+def error_text(error: FlowstoneError) -> str:
+    """An error as rows hold it: its type, then its message."""
+    return f"{error.type}: {error}"
+
+
+def _state(row: Row) -> AssetState:
+    status = MaterializationStatus(row.status)
+    satisfied = status is MaterializationStatus.SKIPPED and row.reason == ALREADY
+    return AssetState(status, instant(row.ready_at), satisfied)
