@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -116,14 +116,18 @@ class Runtime:
     ) -> None:
         self.stop()
 
-    def run_forever(self) -> None:
+    def run_forever(self, *, ready: Callable[[], object] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then shut down in order; a second signal ends the process at once.
+
+        `ready` is called once, as soon as signals are heeded.
 
         Raises:
             RuntimeStopped: the root of the tree gave up, or the runtime was not started.
         """
         running = self._get()
         with _Signals(running.over):
+            if ready is not None:
+                ready()
             running.over.wait()
             reason = running.down
             self.stop()

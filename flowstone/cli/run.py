@@ -20,9 +20,8 @@ def run(context: click.Context) -> int:
     settings = settings_of(context)
     pipeline = load_pipeline(settings)
     with Runtime(pipeline, store=settings.store) if settings.store else Runtime(pipeline) as runtime:
-        click.echo(f"{pipeline.name}: serving; stop with SIGTERM or Ctrl-C", err=True)
         try:
-            runtime.run_forever()
+            runtime.run_forever(ready=lambda: click.echo(f"{pipeline.name}: serving until SIGTERM or Ctrl-C", err=True))
         except RuntimeStopped as error:
             print_error(error.type, str(error), as_json=settings.json)
             return GAVE_UP
