@@ -198,8 +198,7 @@ class Worker(Actor):
 
     def _gate_opened(self, message: GateOpened) -> None:
         # The row may have changed while the earlier actor's call ran.
-        if self.phase is Phase.WAITING:
-            self._read()
+        self._read()
 
     def _called(self, message: Called) -> None:
         start = self._job.start

@@ -117,7 +117,13 @@ class Room:
         self.specs: list[SensorSpec] = []
         self.system: System | None = None
 
-    def open(self, *specs: SensorSpec, max_queue: int = 10_000, run: bool = True) -> Room:
+    def open(
+        self,
+        *specs: SensorSpec,
+        max_queue: int = 10_000,
+        run: bool = True,
+        through: Callable[[Database], Any] = lambda database: database,
+    ) -> Room:
         """Start sensors; those that are given now stay defined for the next start."""
         self.specs = list(specs) or self.specs
         self.system = System(backend=self.backend, clock=self.clock, name="room")
@@ -126,7 +132,7 @@ class Room:
         executors = [ThreadExecutor(name, clock=self.clock, work=work, threads=None) for name in ("assets", "polls")]
         self.polls = executors[1]
         self.services = Services(
-            database=self.database,
+            database=through(self.database),
             catalog=self.catalog,
             clock=self.clock,
             executor=executors[0],

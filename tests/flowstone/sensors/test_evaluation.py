@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from flowstone.core.catalog import Catalog
 from flowstone.core.run import RunRequest
 from flowstone.errors import FlowstoneError
 from flowstone.outcome import Outcome
-from flowstone.sensors import Arrival, NoTrigger, PollError, SensorSpec, Trigger
+from flowstone.sensors import Arrival, NoTrigger, PollError, Sensor, SensorSpec, Trigger
 from flowstone.sensors.backoff import CAP
 from flowstone.sensors.evaluation import Evaluation, begin, decide, evaluation_id, first_cursor, skip
 from flowstone.sensors.polling import call_poll
@@ -204,6 +205,19 @@ def test_a_trigger_without_items_is_refused_where_it_is_made() -> None:
 def test_a_bad_arrival_key_is_refused_where_it_is_made(key: Any) -> None:
     with pytest.raises(FlowstoneError, match="expected key of an Arrival"):
         Arrival("a", key=key)
+
+
+def test_a_poll_error_survives_pickling_with_its_code() -> None:
+    copied = pickle.loads(pickle.dumps(PollError("no", code="http_status:503")))
+    assert (copied.reason, copied.code, str(copied)) == ("no", "http_status:503", "no")
+
+
+def test_a_sensor_without_init_begins_with_none_and_cleans_up_nothing() -> None:
+    class Least(Sensor):
+        def poll(self, state: Any) -> Any:
+            return NoTrigger()
+
+    assert (Least().init(), Least().cleanup(None)) == (None, None)
 
 
 def test_as_many_failures_as_break_after_break_the_sensor(decided: Decided) -> None:

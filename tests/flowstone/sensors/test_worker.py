@@ -12,6 +12,7 @@ import pytest
 from actors.testing import assert_actor_state, cast_and_sync, crash
 from flowstone.sensors import Arrival, NoTrigger, Poll, PollError, SensorSpec, Trigger
 from flowstone.sensors.backoff import CAP
+from flowstone.sensors.steering import pause
 
 Spec = Callable[..., SensorSpec]
 
@@ -112,7 +113,8 @@ def test_each_partition_is_published_after_the_commit(room: Any, spec: Spec) -> 
     room.sensors.poll("orders")
     assert room.statuses() == ["error"]
     room.close()
-    room.open(spec(Trigger("2025-01-15", Arrival("2025-01-16", key="1"), Arrival("2025-01-16", key="1")), target="days"))
+    twice = Arrival("2025-01-16", key="1")
+    room.open(spec(Trigger("2025-01-15", twice, twice), target="days"))
     room.sensors.poll("orders")
     assert [(topic, name, day.isoformat()) for topic, name, day in room.published] == [
         ("sensor_triggered", "orders", "2025-01-15"),
@@ -297,8 +299,6 @@ def test_a_paused_sensor_rests(room: Any, spec: Spec) -> None:
 
 
 def test_a_pause_by_another_process_is_seen_when_the_timer_fires(room: Any, spec: Spec) -> None:
-    from flowstone.sensors.steering import pause
-
     made = spec()
     room.open(made)
     now = room.clock.now()
