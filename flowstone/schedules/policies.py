@@ -57,7 +57,7 @@ class Reason(enum.StrEnum):
     CONFLICT = "conflict"
 
 
-def choice(kind: type[E], value: object, what: str) -> E:
+def choice(kind: type[E], value: Any, what: str) -> E:
     """The member of an enumeration of texts that `value` stands for.
 
     Raises:
@@ -66,12 +66,14 @@ def choice(kind: type[E], value: object, what: str) -> E:
     >>> choice(Overlap, "allow", "overlap")
     <Overlap.ALLOW: 'allow'>
     """
-    known = [member.value for member in kind]
-    if not isinstance(value, str) or value not in known:
+    try:
+        return kind(value)
+    except ValueError:
+        known = [member.value for member in kind]
         expected = ", ".join(map(repr, known))
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        raise ValidationError(f"expected {what} to be one of {expected}, got: {shown(value)}{hint}", option=what)
-    return kind(value)
+        message = f"expected {what} to be one of {expected}, got: {shown(value)}{hint}"
+        raise ValidationError(message, option=what) from None
 
 
 @dataclass(frozen=True, slots=True, init=False)

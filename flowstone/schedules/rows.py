@@ -1,6 +1,7 @@
 """The rows of schedules and ticks, as calls return them."""
 
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,18 @@ from flowstone.cron import Timing
 from flowstone.schedules.policies import Misfire, Overlap, TickStatus
 from flowstone.schedules.schedule import OPTIONS, Schedule, default_overlap, timing_of
 from flowstone.state.connection import Row
-from flowstone.state.fields import instant, json_value
+from flowstone.state.fields import instant, json_text, json_value
 
-__all__ = ["ScheduleRow", "ScheduleStatus", "Tick"]
+__all__ = ["COLUMNS", "NO_CODE", "ScheduleRow", "ScheduleStatus", "Tick"]
+
+COLUMNS = (
+    "name, target, cron, every, timezone, gap, fold, partition_rule, misfire, overlap, jitter, enabled, metadata, "
+    "version, definition, orphaned, created_at, updated_at, accounted_until, last_scheduled_for"
+)
+"""What `ScheduleRow.read` reads, in its order."""
+
+NO_CODE = "null"
+"""What stands for the definition of a schedule that no code defines."""
 
 
 class ScheduleStatus(enum.StrEnum):
@@ -32,7 +42,7 @@ class ScheduleRow:
         every, jitter: seconds.
         partition_rule: the name of the rule, None for the default one.
         version: 1 at first, one more at each real change.
-        code: what the code said when it was read last, as JSON; None for a schedule made at run time.
+        definition_text: what the code said when it was read last, as JSON; `null` for a schedule made at run time.
         accounted_until: every instant up to this one has its row.
         last_scheduled_for: the newest instant that the timer triggered.
     """
@@ -51,7 +61,7 @@ class ScheduleRow:
     enabled: bool
     metadata: Mapping[str, Any]
     version: int
-    code: Mapping[str, Any] | None
+    definition_text: str
     orphaned: bool
     created_at: datetime
     updated_at: datetime
@@ -66,7 +76,7 @@ class ScheduleRow:
             **{**definition, "misfire": schedule.misfire, "overlap": schedule.overlap},
             name=schedule.name,
             version=1,
-            code=definition if code else None,
+            definition_text=json_text(definition if code else None),
             orphaned=False,
             created_at=now,
             updated_at=now,
@@ -76,28 +86,51 @@ class ScheduleRow:
 
     @classmethod
     def read(cls, row: Row) -> "ScheduleRow":
-        """The value of a row of the table."""
+        """The value of a row of `COLUMNS`."""
+        # By place: by name, reading 100,000 rows would take half as long again.
+        (
+            name,
+            target,
+            cron,
+            every,
+            timezone,
+            gap,
+            fold,
+            partition_rule,
+            misfire,
+            overlap,
+            jitter,
+            enabled,
+            metadata,
+            version,
+            definition,
+            orphaned,
+            created_at,
+            updated_at,
+            accounted_until,
+            last_scheduled_for,
+        ) = row
         return cls(
-            name=row.name,
-            target=row.target,
-            cron=row.cron,
-            every=row.every,
-            timezone=row.timezone,
-            gap=row.gap,
-            fold=row.fold,
-            partition_rule=row.partition_rule,
-            misfire=Misfire.from_json(json_value(row.misfire)),
-            overlap=Overlap(row.overlap),
-            jitter=row.jitter,
-            enabled=bool(row.enabled),
-            metadata=json_value(row.metadata),
-            version=row.version,
-            code=json_value(row.definition),
-            orphaned=bool(row.orphaned),
-            created_at=instant(row.created_at),
-            updated_at=instant(row.updated_at),
-            accounted_until=instant(row.accounted_until),
-            last_scheduled_for=instant(row.last_scheduled_for),
+            name=name,
+            target=target,
+            cron=cron,
+            every=every,
+            timezone=timezone,
+            gap=gap,
+            fold=fold,
+            partition_rule=partition_rule,
+            misfire=_misfire(misfire),
+            overlap=Overlap(overlap),
+            jitter=jitter,
+            enabled=bool(enabled),
+            metadata=json_value(metadata),
+            version=version,
+            definition_text=definition,
+            orphaned=bool(orphaned),
+            created_at=instant(created_at),
+            updated_at=instant(updated_at),
+            accounted_until=instant(accounted_until),
+            last_scheduled_for=instant(last_scheduled_for),
         )
 
     @property
@@ -110,7 +143,7 @@ class ScheduleRow:
     @property
     def origin(self) -> str:
         """`code` when a pipeline defines the schedule, `runtime` when it was created by a call."""
-        return "runtime" if self.code is None else "code"
+        return "runtime" if self.definition_text == NO_CODE else "code"
 
     @property
     def timing(self) -> Timing:
@@ -199,3 +232,8 @@ class Tick:
             blocked_by=row.blocked_by,
             at=instant(row.at),
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _misfire(text: str) -> Misfire:
+    return Misfire.from_json(json_value(text))

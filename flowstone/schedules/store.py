@@ -13,11 +13,11 @@ from flowstone.audit.store import record
 from flowstone.errors import ScheduleNotFound, ValidationError
 from flowstone.schedules.due import settle
 from flowstone.schedules.policies import Misfire, Overlap
-from flowstone.schedules.rows import ScheduleRow
+from flowstone.schedules.rows import COLUMNS, NO_CODE, ScheduleRow
 from flowstone.schedules.schedule import TIMING, Schedule
 from flowstone.schedules.ticks import write_accounts
 from flowstone.state.connection import Connection
-from flowstone.state.fields import Json
+from flowstone.state.fields import Json, json_text, json_value
 
 __all__ = ["change", "create", "delete", "every", "find", "get", "locked", "mark", "note", "register"]
 
@@ -30,6 +30,7 @@ _INSERT = """
         :metadata, :version, :definition, :origin, :orphaned, :created_at, :updated_at, :accounted_until
     ) on conflict (name) do nothing returning name
 """
+_LOCK = f"update schedule set version = version where name = :name returning {COLUMNS}"
 _UPDATE = """
     update schedule set
         target = :target, cron = :cron, every = :every, timezone = :timezone, gap = :gap, fold = :fold,
@@ -42,7 +43,7 @@ _UPDATE = """
 
 def find(connection: Connection, name: str) -> ScheduleRow | None:
     """The schedule of this name, or None."""
-    rows = connection.execute("select * from schedule where name = :name", name=name)
+    rows = connection.execute(f"select {COLUMNS} from schedule where name = :name", name=name)
     return ScheduleRow.read(rows[0]) if rows else None
 
 
@@ -66,13 +67,13 @@ def locked(connection: Connection, name: str) -> ScheduleRow:
         ScheduleNotFound: there is none.
     """
     # An update of nothing locks the row wherever transactions run at once, and needs no dialect.
-    rows = connection.execute("update schedule set version = version where name = :name returning *", name=name)
+    rows = connection.execute(_LOCK, name=name)
     return ScheduleRow.read(rows[0]) if rows else get(connection, name)
 
 
 def every(connection: Connection) -> tuple[ScheduleRow, ...]:
     """All schedules by name, orphaned ones included."""
-    return tuple(ScheduleRow.read(row) for row in connection.execute("select * from schedule order by name"))
+    return tuple(ScheduleRow.read(row) for row in connection.execute(f"select {COLUMNS} from schedule order by name"))
 
 
 def mark(connection: Connection) -> tuple[Any, ...]:
@@ -106,17 +107,18 @@ def change(
     *,
     actor: str,
     event: str = "updated",
-    code: Mapping[str, Any] | None = None,
+    code: str | None = None,
     to_now: bool = False,
 ) -> ScheduleRow:
     """Write what differs, and the next version; nothing when nothing differs.
 
-    `changes` are items of `Schedule.definition`; `code` is what the code says now, when the code is what changes it.
+    `changes` are items of `Schedule.definition`; `code` is all that the code says now, as JSON, when the change is the
+    code's.
     A new timing, and enabling what was disabled, bring the account to `now`, and so does `to_now`.
     """
     before, after = row.definition(), {**row.definition(), **changes}
     differs = {key: value for key, value in after.items() if value != before[key]}
-    said = code is not None and (row.orphaned or row.code != code)
+    said = code is not None and (row.orphaned or row.definition_text != code)
     if not (differs or said or to_now):
         return row
     restarts = to_now or differs.get("enabled", False) or not differs.keys().isdisjoint(TIMING)
@@ -126,7 +128,7 @@ def change(
         row,
         **{**after, "misfire": Misfire.from_json(after["misfire"]), "overlap": Overlap(after["overlap"])},
         version=row.version + 1,
-        code=row.code if code is None else code,
+        definition_text=row.definition_text if code is None else code,
         orphaned=row.orphaned and code is None,
         updated_at=now,
         accounted_until=now if restarts else row.accounted_until,
@@ -153,21 +155,29 @@ def register(connection: Connection, schedules: Sequence[Schedule], now: datetim
     New ones are created. Of known ones, what the code says otherwise than when it was last read is changed; what was
     changed at run time stays. Those that left the code are orphaned, and go on where they were when they return.
     """
-    known = {row.name: row for row in every(connection)}
+    sql = "select name, definition, orphaned from schedule"
+    known = {row.name: (row.definition, bool(row.orphaned)) for row in connection.execute(sql)}
     for schedule in schedules:
-        row = known.pop(schedule.name, None)
-        if row is None:
+        code = json_text(schedule.definition())
+        before = known.pop(schedule.name, None)
+        if before is None:
             create(connection, schedule, now, actor=actor, code=True)
-        else:
-            code = schedule.definition()
-            said = row.definition() if row.code is None else row.code
-            edits = {key: value for key, value in code.items() if key not in said or said[key] != value}
+        elif before != (code, False):
+            row = get(connection, schedule.name)
+            edits = _edits(row, schedule.definition())
             change(connection, row, edits, now, actor=actor, event="defined", code=code)
-    for row in known.values():
-        if row.origin == "code" and not row.orphaned:
-            orphan = dataclasses.replace(row, orphaned=True, version=row.version + 1, updated_at=now)
-            connection.execute(_UPDATE, _columns(orphan))
-            note(connection, "orphaned", row.name, actor, now, {})
+    left = [name for name, (definition, orphaned) in known.items() if definition != NO_CODE and not orphaned]
+    for name in left:
+        row = get(connection, name)
+        orphan = dataclasses.replace(row, orphaned=True, version=row.version + 1, updated_at=now)
+        connection.execute(_UPDATE, _columns(orphan))
+        note(connection, "orphaned", name, actor, now, {})
+
+
+def _edits(row: ScheduleRow, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What the code says otherwise than when it was last read; for a schedule made at run time, than the store."""
+    said = row.definition() if row.definition_text == NO_CODE else json_value(row.definition_text)
+    return {key: value for key, value in definition.items() if key not in said or said[key] != value}
 
 
 def note(
@@ -184,7 +194,7 @@ def _columns(row: ScheduleRow) -> dict[str, object]:
         "metadata": Json(dict(row.metadata)),
         "name": row.name,
         "version": row.version,
-        "definition": Json(row.code),
+        "definition": row.definition_text,
         "origin": row.origin,
         "orphaned": row.orphaned,
         "created_at": row.created_at,

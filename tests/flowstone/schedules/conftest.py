@@ -56,9 +56,9 @@ def assets() -> Catalog:
 class World:
     """A store, a clock, the calls of schedules, and the scheduler once `begin` has started it."""
 
-    def __init__(self, url: str, backend: str) -> None:
+    def __init__(self, url: str, backend: str, stall: float = 0.5) -> None:
         self.url = url
-        self.clock = ManualClock(START)
+        self.clock = ManualClock(START, stall=stall)
         self.system = System(backend=backend, clock=self.clock)
         self.database = Database.open(url, work=self.system.work)
         self.polls = ThreadExecutor("polls", clock=self.clock, work=self.system.work, threads=None)
@@ -142,8 +142,8 @@ def make_world() -> Iterator[Callable[..., World]]:
     """A maker of worlds, which all end with the test."""
     made: list[World] = []
 
-    def make(url: str, backend: str = "threads") -> World:
-        made.append(World(url, backend))
+    def make(url: str, backend: str = "threads", **options: Any) -> World:
+        made.append(World(url, backend, **options))
         return made[-1]
 
     yield make
