@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from actors.backends.work import Token, WorkCount
 from actors.raw import Lock, get_ident, start_thread
-from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
+from flowstone.errors import ForkedRuntime, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
@@ -160,12 +160,10 @@ def _attempt_within(job: _Job, connection: Connection) -> Outcome[Any]:
     """The outcome of one transaction of a group, which it leaves whole.
 
     Raises:
-        StoreUnavailable: the store failed, and with it the group.
+        Exception: the connection has left the transaction of the group.
     """
     connection.savepoint()
     outcome = _attempt(job, connection)
-    if isinstance(outcome.error, StoreUnavailable):
-        raise outcome.error
     if outcome.error is not None:
         connection.undo()
     else:

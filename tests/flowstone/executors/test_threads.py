@@ -437,6 +437,29 @@ def test_a_call_whose_time_is_over_before_it_began_is_not_made(answer: Any) -> N
     executor.stop(20)
 
 
+class DeafClock(RealClock):
+    """A clock whose timers fire when the test says so, cancelled or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.armed: list[Callable[[], object]] = []
+
+    def call_after(self, delay: float, fn: Callable[[], object]) -> TimerHandle:
+        self.armed.append(fn)
+        return super().call_after(3600, int)
+
+
+def test_a_timer_that_fires_after_the_call_has_ended_changes_nothing(answer: Any) -> None:
+    clock, done = DeafClock(), answer()
+    executor = ThreadExecutor("user", clock=clock, work=WorkCount(), threads=1)
+    submit(executor, pow, 2, 3, answer=done, timeout=SHORT)
+    done.wait_ended()
+    clock.armed[0]()
+    assert [outcome.value for outcome in done.outcomes] == [8]
+    assert executor.abandoned() == []
+    executor.stop(20)
+
+
 @pytest.mark.concurrent
 def test_no_call_is_lost_to_a_thread_that_ends_for_lack_of_work(
     executor: ThreadExecutor, answer: Any, monkeypatch: pytest.MonkeyPatch

@@ -111,6 +111,44 @@ def test_a_step_that_fails_leaves_no_trace_and_keeps_those_before(connection: Co
     assert migrate(connection, NOW, [ONE, TWO]) == 1
 
 
+def test_what_is_due_is_decided_under_the_write_lock(connection: Connection, tmp_path: Path) -> None:
+    path = str(tmp_path / "plain.db")
+    other = Connection(sqlite.connect(path, synchronous="OFF", busy_timeout=0, read_only=False), path)
+    refused: list[str] = []
+
+    class Watched(Connection):
+        __slots__ = ()
+
+        def execute(self, sql: str, *args: Any, **named: Any) -> Any:
+            if self.in_transaction:
+                with pytest.raises(StoreUnavailable):
+                    other.begin(write=True)
+                refused.append(sql)
+            return super().execute(sql, *args, **named)
+
+    migrate(connection, NOW, [ONE])
+    raw = sqlite.connect(path, synchronous="OFF", busy_timeout=0, read_only=False)
+    assert migrate(Watched(raw, path), NOW, [ONE, TWO]) == 1
+    assert any("from schema_version" in sql for sql in refused)
+    raw.close()
+    other.close()
+
+
+def test_a_step_that_another_one_applied_meanwhile_is_not_applied_again(connection: Connection, tmp_path: Path) -> None:
+    class Overtaken(Connection):
+        __slots__ = ()
+
+        def begin(self, *, write: bool) -> None:
+            migrate(connection, NOW, [ONE, TWO])
+            super().begin(write=write)
+
+    path = str(tmp_path / "plain.db")
+    raw = sqlite.connect(path, synchronous="OFF", busy_timeout=0, read_only=False)
+    assert migrate(Overtaken(raw, path), NOW, [ONE, TWO]) == 0
+    assert connection.execute("select n from two")[0].n == 1
+    raw.close()
+
+
 def test_a_store_that_is_up_to_date_is_not_written_to(url: str, database: Database) -> None:
     with Database.open(url, exclusive=False) as client:
         before = client.read(lambda connection: connection.data_version())
