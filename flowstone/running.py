@@ -8,7 +8,6 @@ runs in progress had until the deadline to finish.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from actors import ActorDeadError, ActorRef, AskTimeout, Clock, Row, System
@@ -72,7 +72,7 @@ class Settings:
 class Running:
     """The parts of a started runtime.
 
-    `over` is set when the root is gone or a signal came; `down` is why it is gone.
+    `over` holds something when the root is gone or a signal came; `down` is why it is gone.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Running:
         self.schedules = Schedules(services, definitions.rules)
         self.sensors = Sensors(services, definitions.sensors)
         self.root = root
-        self.over = threading.Event()
+        self.over: SimpleQueue[None] = SimpleQueue()
         self.down: object | None = None
         self._stopping = False
         self._parts = parts
@@ -158,7 +158,7 @@ class Running:
     def _gone(self, reason: object) -> None:
         if not self._stopping:
             self.down = reason
-            self.over.set()
+            self.over.put(None)
 
     def _record(self, event: Event) -> None:
         """Write down what was restarted, and why: an actor of ours that crashes leaves a trace."""

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -128,7 +129,7 @@ class Runtime:
         with _Signals(running.over):
             if ready is not None:
                 ready()
-            running.over.wait()
+            running.over.get()
             reason = running.down
             self.stop()
         if reason is not None:
@@ -271,10 +272,11 @@ class Runtime:
 
 
 class _Signals:
-    """SIGTERM and SIGINT set an event; a second one ends the process at once. Only the main thread may handle them."""
+    """SIGTERM and SIGINT fill a queue; a second one ends the process at once. Only the main thread may handle them."""
 
-    def __init__(self, over: threading.Event) -> None:
+    def __init__(self, over: SimpleQueue[None]) -> None:
         self._over = over
+        self._heard = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
@@ -287,6 +289,8 @@ class _Signals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._over.is_set():
+        if self._heard:
             os._exit(128 + number)
-        self._over.set()
+        self._heard = True
+        # An Event would not do: a signal may come while this very thread holds its lock, on its way into wait().
+        self._over.put(None)
