@@ -164,11 +164,14 @@ class Scheduler(Actor):
     def _look(self) -> None:
         """Decide about every schedule that is ready, and start on what was decided."""
         now = self.services.clock.now()
-        commits = []
+        commits: list[Commit] = []
         while self.heap and self.heap[0][0] <= now:
             at, name = heapq.heappop(self.heap)
             if self.ready_at.get(name) == at:
                 commits += self._decide(self.rows[name], now)
+            if len(commits) == BATCH:
+                self._commit(commits)
+                commits = []
         self._commit(commits)
         self._wind()
 
@@ -218,8 +221,8 @@ class Scheduler(Actor):
         self._commit([commit])
 
     def _commit(self, commits: Sequence[Commit]) -> None:
-        for first in range(0, len(commits), BATCH):
-            self._write(Write(tuple(commits[first:first + BATCH]), 1))
+        if commits:
+            self._write(Write(tuple(commits), 1))
 
     def _write(self, asked: Write) -> None:
         services = self.services
