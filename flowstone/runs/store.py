@@ -33,11 +33,11 @@ __all__ = [
 
 _TAKE_KEY = """
     insert into run_key (key, generation, run_id, fingerprint, freed)
-    values (:key, 0, :run_id, :fingerprint, 0)
+    values (:key, 0, :run_id, :fingerprint, false)
     on conflict (key) do nothing returning key
 """
 _REUSE_KEY = """
-    update run_key set generation = :generation, run_id = :run_id, fingerprint = :fingerprint, freed = 0
+    update run_key set generation = :generation, run_id = :run_id, fingerprint = :fingerprint, freed = false
     where key = :key
 """
 _INSERT_RUN = """
@@ -98,7 +98,7 @@ def request(connection: Connection, resolved: ResolvedRequest, *, identity: Iden
 
 def free_key(connection: Connection, key: str) -> bool:
     """Let the next request under this key make a new run; False when nobody has taken the key."""
-    return bool(connection.execute("update run_key set freed = 1 where key = :key returning key", key=key))
+    return bool(connection.execute("update run_key set freed = true where key = :key returning key", key=key))
 
 
 def find(connection: Connection, identifier: str) -> Run | None:
