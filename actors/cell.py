@@ -165,8 +165,10 @@ class Cell(Task):
         mailbox = self.mailbox
         handle = self._handle_traced if self.traced else self._handle
         for _ in range(FAIR_SHARE):
-            if self.urgent and self._obey():
-                return
+            if self.urgent:
+                if self._obey():
+                    return
+                handle = self._handle_traced if self.traced else self._handle
             try:
                 envelope = mailbox.popleft()
             except IndexError:
@@ -219,13 +221,16 @@ class Cell(Task):
         self.system.events.emit(MessageHandled(self._path, envelope[0], time.perf_counter() - began, error))
 
     def _crashed(self, message: Any, reply: Future[Any] | None, error: BaseException) -> None:
+        if self.dead:
+            # Ended from outside in the middle of this message.
+            if reply is not None:
+                reply.offer(None, self.dead_error())
+            return
         if reply is not None:
             self.in_hand = None
             reply.offer(None, error)
             if type(message) in _FORGIVING:
                 return
-        if self.dead:
-            return
         if type(error).__name__ == "Killed":
             self.finish(KILLED, terminate=False)
         else:
@@ -253,8 +258,8 @@ class Cell(Task):
 
     def _kill(self) -> None:
         if not self.dead:
-            self.backend.kill(self)
             self.finish(KILLED, terminate=False)
+            self.backend.kill(self)
 
     def let_go(self, timeout: float) -> bool:
         """Wait up to `timeout` real seconds until the ended actor's thread or greenlet is free of it; returns whether that came."""

@@ -165,12 +165,6 @@ class System:
         with self._guard:
             self._roots.pop(cell, None)
 
-    def progress(self) -> int:
-        """Return a number that changes whenever an actor makes progress."""
-        with self._guard:
-            roots = list(self._roots)
-        return sum(row.handled for root in roots for row in row_of(root, None, 0.0).walk())
-
     def _watch_hub(self, threshold: float) -> Watchdog | None:
         backend = self.backend
         if not hasattr(backend, "running"):

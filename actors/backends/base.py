@@ -62,7 +62,7 @@ class Target(ABC):
 class Task(Target):
     """What a backend runs."""
 
-    __slots__ = ("backend", "dead", "freed", "handled", "hung", "lock", "mailbox", "scheduled", "urgent", "waiting_on", "wakeup", "worker")
+    __slots__ = ("backend", "dead", "freed", "handled", "hung", "lock", "mailbox", "scheduled", "urgent", "waiting_for", "wakeup", "worker")
 
     def __init__(self, backend: Backend, lock: Any = None) -> None:
         self.backend = backend
@@ -75,7 +75,7 @@ class Task(Target):
         self.hung = False
         self.handled = 0
         self.freed: Future[None] | None = None
-        self.waiting_on: Target | None = None
+        self.waiting_for: Future[Any] | None = None
         self.wakeup: Any = None
         self.worker: Any = None
 
@@ -151,7 +151,7 @@ class Backend(ABC):
 
     @abstractmethod
     def kill(self, task: Task) -> None:
-        """Break off what the task does now, where the backend can."""
+        """Break off what the dead task does now, where the backend can, and let go of its thread or greenlet."""
 
     @abstractmethod
     def call(self, fn: Callable[[], object]) -> None:
@@ -168,6 +168,10 @@ class Backend(ABC):
     def drive(self, fn: Callable[[], None]) -> None:
         """Call `fn`, which posts much and waits often, where that is cheapest; returns when it has ended."""
         fn()
+
+    @abstractmethod
+    def progress(self) -> int:
+        """Return a number that changes whenever a task gets on; from any thread."""
 
     @abstractmethod
     def forgive(self) -> None:

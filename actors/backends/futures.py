@@ -66,6 +66,11 @@ class Future(pykka.Future[T]):
         """Tell whether there is a value or an exception."""
         return self._outcome is not None
 
+    @property
+    def value(self) -> Any:
+        """Return the value of a settled future, None for an exception."""
+        return self._outcome[0] if self._outcome is not None else None
+
     def exception(self) -> BaseException | None:
         """Return the exception of a settled future, None for a value."""
         return self._outcome[1] if self._outcome is not None else None
@@ -129,26 +134,46 @@ class Future(pykka.Future[T]):
         task = runner.task()
         if task is None or self.target is None:
             return runner.wait(self, timeout, virtual)
-        task.waiting_on = self.target
+        task.waiting_for = self
         try:
             # Between threads two may pass the check before their messages are out; here both have said what they wait for.
-            refuse_cycle(task, self.target)
+            cycle = find_cycle(task, self.target)
+            if cycle is not None:
+                self._break(cycle, virtual)
             return runner.wait(self, timeout, virtual)
         finally:
-            task.waiting_on = None
+            task.waiting_for = None
+
+    def _break(self, cycle: Cycle, asks: bool) -> None:
+        """Raise in who asks; a supervisor that waits for its child does not ask, so the last in the chain is refused instead."""
+        path, last = cycle
+        if asks or last is None:
+            raise AskCycleError(path)
+        last.offer(None, AskCycleError(path))
+
+
+Cycle = tuple[tuple[str, ...], Future[Any] | None]
+
+
+def find_cycle(asking: Task, target: Target) -> Cycle | None:
+    """Return who waits for whom when `target` waits, itself or over others, for `asking`, and the last one's future; else None."""
+    path = [asking.path]
+    last: Future[Any] | None = None
+    at = target.present
+    while at is not None and len(path) < LONGEST_CHAIN:
+        path.append(at.path)
+        if at is asking:
+            return tuple(path), last
+        last = at.waiting_for
+        at = last.target.present if last is not None and last.target is not None else None
+    return None
 
 
 def refuse_cycle(asking: Task, target: Target) -> None:
-    """Raise AskCycleError when `target` waits, itself or over others, for `asking`."""
-    path = [asking.path]
-    at = target.present
-    while at is not None:
-        path.append(at.path)
-        if at is asking:
-            raise AskCycleError(tuple(path))
-        if len(path) > LONGEST_CHAIN:
-            return
-        at = at.waiting_on.present if at.waiting_on is not None else None
+    """Raise AskCycleError when `asking` would wait for ever for `target`."""
+    cycle = find_cycle(asking, target)
+    if cycle is not None:
+        raise AskCycleError(cycle[0])
 
 
 def wait_in_thread(future: Future[Any], timeout: float | None, clock: Clock | None) -> bool:

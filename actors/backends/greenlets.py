@@ -33,7 +33,8 @@ from actors.raw import Guard, get_ident, is_patched, start_thread
 __all__ = ["GreenletBackend", "Killed"]
 
 logger = logging.getLogger("actors")
-TURNS_BETWEEN_POLLS = 1000
+TURNS_BETWEEN_LOOKS = 16
+SLICE = 0.005
 IDLE_WORKERS = 256
 STOPPED = -1
 FORKED = -2
@@ -192,6 +193,7 @@ class GreenletBackend(Backend):
         self.switch_to_hub: Callable[[], Any] = greenlet.switch.__get__(self.hub)
         self._async = self.loop.async_()
         self._async.start(self._drain)
+        self._again = self.loop.timer(0.0)
         self.ident = get_ident()
         self._beneath = RUNNERS.get(self.ident)
         RUNNERS[self.ident] = self
@@ -212,6 +214,7 @@ class GreenletBackend(Backend):
                 RUNNERS[self.ident] = self._beneath
         for worker in self._pool:
             worker.throw(GreenletExit)
+        self._again.close()
         if self._timer is not None:
             self._timer.close()
         if not self.own_thread:
@@ -296,6 +299,10 @@ class GreenletBackend(Backend):
 
         self.call(look)
         return freed
+
+    def progress(self) -> int:
+        tasks = [worker.current for worker in list(self.busy)]
+        return self.turns + sum(task.handled for task in tasks if task is not None)
 
     def forgive(self) -> None:
         self.cross(_Call(self._forgive), None)
@@ -398,11 +405,15 @@ class GreenletBackend(Backend):
                 self._hold()
 
     def _turn(self) -> None:
-        ready, pool = self.ready, self._pool
-        for _ in range(TURNS_BETWEEN_POLLS):
-            if not ready:
-                break
+        ready, pool, bridge = self.ready, self._pool, self._bridge
+        until = time.monotonic() + SLICE
+        while ready:
             self.turns += 1
+            if not self.turns % TURNS_BETWEEN_LOOKS:
+                if bridge:
+                    self._take_bridge()
+                if time.monotonic() > until:
+                    break
             item = ready.popleft()
             self._on = item
             if isinstance(item, Task):
@@ -412,7 +423,8 @@ class GreenletBackend(Backend):
                 item.resume()
         self._on = None
         if ready:
-            self.loop.run_callback(self._turn)
+            # Not run_callback: gevent runs many callbacks before it looks at its watchers again, and a flood would starve them.
+            self._again.start(self._turn, update=False)
         else:
             self._kicked = False
             self._give_back()
@@ -420,6 +432,11 @@ class GreenletBackend(Backend):
     def _drain(self) -> None:
         kicked, self._kicked = self._kicked, True
         self._signalled = False
+        self._take_bridge()
+        if not kicked:
+            self._turn()
+
+    def _take_bridge(self) -> None:
         bridge = self._bridge
         for _ in range(len(bridge)):
             target, item = bridge.popleft()
@@ -428,8 +445,6 @@ class GreenletBackend(Backend):
                     target.lost(item)
             except Exception:
                 logger.exception("a message from another thread failed")
-        if not kicked:
-            self._turn()
 
     def _give_back(self) -> None:
         with self._gate:

@@ -94,7 +94,11 @@ class ThreadBackend(Backend):
         task.wakeup.release()
 
     def kill(self, task: Task) -> None:
-        """Do nothing: Python can't break off a thread. The caller ends the actor and abandons the thread."""
+        """Let an idle task's thread end. Python can't break off a busy one: it ends when what it does has ended."""
+        with task.lock:
+            if not task.scheduled:
+                task.scheduled = True
+                self.schedule(task)
 
     def call(self, fn: Callable[[], object]) -> None:
         fn()
@@ -104,11 +108,12 @@ class ThreadBackend(Backend):
         with task.lock:
             if task.wakeup is None:
                 freed.set()
-            elif not task.scheduled:
-                task.scheduled = True
-                self.schedule(task)
             task.freed = freed
         return freed
+
+    def progress(self) -> int:
+        with self._guard:
+            return len(self._tasks) + sum(task.handled for task in self._tasks)
 
     def forgive(self) -> None:
         with self._guard:

@@ -30,8 +30,6 @@ class _System(Protocol):
     @property
     def stopped(self) -> bool: ...
 
-    def progress(self) -> int: ...
-
 
 class ManualClock:
     """A clock for tests; hand it to one system or several.
@@ -111,12 +109,13 @@ class ManualClock:
                 return
 
     def _wait_for(self, system: _System) -> None:
-        progress = -1
+        before = system.backend.progress()
         while not system.stopped and not system.work.wait_idle(self._stall):
             system.work.hang(self._stall)
-            before, progress = progress, system.progress()
+            progress = system.backend.progress()
             if progress == before:
                 system.backend.forgive()
+            before = progress
 
 
 def _seconds(duration: float | timedelta | str) -> float:

@@ -285,10 +285,11 @@ def test_brutal_kill_skips_terminate(system, recorder):
 
 
 def test_a_child_that_does_not_stop_in_time_is_killed_or_abandoned(backend, real, counter):
-    gate = real.future()
+    gate, entered = real.future(), real.future()
     sup = real.start(Supervisor, children=[ChildSpec(counter, id="a", shutdown=0.05)])
     ref = sup.child("a")
-    held = ref.ask(lambda actor: gate.get(timeout=20), block=False)
+    held = ref.ask(lambda actor: (entered.set(), gate.get(timeout=20)), block=False)
+    entered.get(timeout=5)
     sup.terminate_child("a")
     with pytest.raises(ActorDeadError, match="killed"):
         held.get(timeout=5)
@@ -298,8 +299,9 @@ def test_a_child_that_does_not_stop_in_time_is_killed_or_abandoned(backend, real
 
 def test_infinity_waits(real, counter):
     sup = real.start(Supervisor, children=[ChildSpec(counter, id="a", shutdown="infinity")])
-    gate = real.future()
-    sup.child("a").tell(lambda actor: gate.get(timeout=20))
+    gate, entered = real.future(), real.future()
+    sup.child("a").tell(lambda actor: (entered.set(), gate.get(timeout=20)))
+    entered.get(timeout=5)
     real.backend.real.call_after(0.05, gate.set)
     sup.terminate_child("a")
     assert gate.done and real.abandoned == []
