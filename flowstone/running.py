@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from actors import ActorDeadError, ActorRef, AskTimeout, Clock, Row, System
@@ -23,6 +22,7 @@ from actors.events import ActorRestarted, Event
 from flowstone.audit.store import record
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
+from flowstone.ending import Ending
 from flowstone.errors import StoreUnavailable, ValidationError, shown
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import FilesIO, IOManager, MemoryIO
@@ -72,7 +72,7 @@ class Settings:
 class Running:
     """The parts of a started runtime.
 
-    `over` holds something when the root is gone or a signal came; `down` is why it is gone.
+    `ending` is told when the root is gone; `down` is why it is gone.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Running:
         self.schedules = Schedules(services, definitions.rules)
         self.sensors = Sensors(services, definitions.sensors)
         self.root = root
-        self.over: SimpleQueue[None] = SimpleQueue()
+        self.ending = Ending()
         self.down: object | None = None
         self._stopping = False
         self._parts = parts
@@ -158,7 +158,7 @@ class Running:
     def _gone(self, reason: object) -> None:
         if not self._stopping:
             self.down = reason
-            self.over.put(None)
+            self.ending.announce()
 
     def _record(self, event: Event) -> None:
         """Write down what was restarted, and why: an actor of ours that crashes leaves a trace."""

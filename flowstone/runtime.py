@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from actors import Clock, Row, System
@@ -126,10 +124,10 @@ class Runtime:
             RuntimeStopped: the root of the tree gave up, or the runtime was not started.
         """
         running = self._get()
-        with _Signals(running.over):
+        with running.ending.heeded() as wait:
             if ready is not None:
                 ready()
-            running.over.get()
+            wait()
             reason = running.down
             self.stop()
         if reason is not None:
@@ -269,28 +267,3 @@ class Runtime:
         if running.down is not None:
             raise RuntimeStopped(f"the tree of actors gave up: {running.down!r}; stop() and start() it again")
         return running
-
-
-class _Signals:
-    """SIGTERM and SIGINT fill a queue; a second one ends the process at once. Only the main thread may handle them."""
-
-    def __init__(self, over: SimpleQueue[None]) -> None:
-        self._over = over
-        self._heard = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._handle)
-
-    def __exit__(self, *_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._heard:
-            os._exit(128 + number)
-        self._heard = True
-        # An Event would not do: a signal may come while this very thread holds its lock, on its way into wait().
-        self._over.put(None)
