@@ -15,7 +15,7 @@ from actors.backends.watchdog import Watchdog
 from actors.backends.work import WorkCount
 from actors.cell import Cell
 from actors.clock import Clock
-from actors.errors import SpecError, SystemStopped, WouldBlock
+from actors.errors import ForkedSystem, SpecError, SystemStopped, WouldBlock
 from actors.events import Events, HubBlocked
 from actors.mailbox import make_cell
 from actors.messages import SHUTDOWN, Down, Trace, Unwatch, Watch
@@ -92,6 +92,8 @@ class System:
         """Start the actor that `spec` describes, named by its id, without a supervisor; returns its ref."""
         if not hasattr(spec.cls, "ref_class"):
             raise SpecError(f"expected a class of actors, got: {spec.cls!r}")
+        if self.backend.forked:
+            raise ForkedSystem(self.name)
         cell = make_cell(self, spec, f"/{spec.name}")
         with self._guard:
             if self._stopping:
