@@ -34,7 +34,7 @@ def instant_text(value: datetime) -> str:
     """
     if value.tzinfo is None:
         raise ValidationError(f"expected an aware instant, got: {value!r}; give it a time zone", value=value)
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return f"{value.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 @overload
@@ -95,7 +95,7 @@ def bind(value: object) -> object:
 
 def bind_named(values: Mapping[str, object]) -> dict[str, object]:
     """The parameters of a statement, by name."""
-    return {name: bind(value) for name, value in values.items()}
+    return {name: value if type(value) in _PLAIN else bind(value) for name, value in values.items()}
 
 
 def bind_listed(values: Iterable[object]) -> list[object]:

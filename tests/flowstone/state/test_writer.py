@@ -128,7 +128,8 @@ def test_when_the_connection_leaves_its_transaction_each_is_run_again_alone(
     assert isinstance(outcomes[1].error, sqlite3.IntegrityError)
     assert [len(done.outcomes) for done in answers] == [1, 1, 1]
     assert numbers() == [1, 3]
-    assert calls == ["first", "leaves", "first", "leaves", "last"]
+    together, in_savepoints, alone = ["first", "leaves"], ["first", "leaves"], ["first", "leaves", "last"]
+    assert calls == [*together, *in_savepoints, *alone]
 
 
 def test_a_full_store_refuses_what_does_not_fit_and_takes_the_rest(
