@@ -44,6 +44,21 @@ def test_executemany_runs_a_statement_for_each_row(database: Database, numbers: 
     assert numbers() == [0, 1, 2, 3, 4]
 
 
+def test_change_tells_how_many_rows_a_statement_changed(
+    database: Database, numbers: Callable[[], list[int]]
+) -> None:
+    def transaction(connection: Connection) -> list[int]:
+        return [
+            connection.change("insert into number values (:n)", n=1),
+            connection.change("insert into number select 2 where :yes", {"yes": False}),
+            connection.change("update number set n = :n", {"n": 3}),
+            connection.change("delete from number where n = :n", n=7),
+        ]
+
+    assert database.transact(transaction) == [1, 0, 1, 0]
+    assert numbers() == [3]
+
+
 def test_a_query_of_peewee_runs_with_its_values_stored_as_ours(database: Database) -> None:
     row = {"event_type": "sensor.paused", "actor": "ada", "resource": "s", "details": {"why": 1}, "at": AT}
     database.transact(lambda connection: connection.run(Audit.insert(**row)))
