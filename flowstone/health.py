@@ -5,17 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flowstone.errors import StoreUnavailable
 from flowstone.runs.services import Services
 from flowstone.state.connection import Connection
-from flowstone.state.fields import instant
 
 __all__ = ["Health", "HealthStatus", "Part", "health_of"]
-
-HEARTBEAT_LATE = timedelta(seconds=30)
-
 
 class HealthStatus(enum.StrEnum):
     """The worst of all parts is the status of the whole."""
@@ -56,19 +52,17 @@ def health_of(services: Services | None, down: object | None) -> Health:
         return Health(HealthStatus.DOWN, (Part("runtime", "root", HealthStatus.DOWN, reason),))
     now = services.clock.now()
     try:
-        parts = services.database.read(lambda connection: tuple(_stored(connection, services, now)))
+        parts = services.database.read(lambda connection: tuple(_broken(connection)))
     except StoreUnavailable as error:
         return Health(HealthStatus.DOWN, (Part("store", services.database.url, HealthStatus.DOWN, str(error)),))
+    if services.database.fault is not None:
+        fault = Part("store", services.database.url, HealthStatus.DOWN, str(services.database.fault))
+        return Health(HealthStatus.DOWN, (fault, *parts))
     parts += tuple(_abandoned(services, now))
     return Health(HealthStatus.DEGRADED if parts else HealthStatus.OK, parts)
 
 
-def _stored(connection: Connection, services: Services, now: datetime) -> Iterator[Part]:
-    for row in connection.execute("select * from node where boot = :boot", boot=services.boot):
-        late = now - instant(row.heartbeat_at)
-        if late > HEARTBEAT_LATE:
-            reason = f"its last heartbeat was {late.total_seconds():.0f} s ago"
-            yield Part("store", services.database.url, HealthStatus.DEGRADED, reason)
+def _broken(connection: Connection) -> Iterator[Part]:
     for row in connection.execute("select * from sensor where status = 'broken' and not orphaned order by name"):
         yield Part("sensor", row.name, HealthStatus.DEGRADED, f"broken: {row.reason}")
 

@@ -17,7 +17,7 @@ from typing import Literal, Self, TypeVar
 from actors.backends.work import WorkCount
 from actors.clock import RealClock
 from actors.raw import Lock
-from flowstone.errors import ConfigError, RuntimeStopped
+from flowstone.errors import ConfigError, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.state import sqlite
 from flowstone.state.connection import Connection
@@ -103,6 +103,11 @@ class Database:
             ForkedRuntime: the store was opened by the process that forked this one.
         """
         self._writer.write(transaction, then)
+
+    @property
+    def fault(self) -> StoreUnavailable | None:
+        """Why the last transaction could not be committed; None when it was, or was refused for a reason of its own."""
+        return self._writer.fault
 
     def transact(self, transaction: Callable[[Connection], T]) -> T:
         """Run a transaction and wait for its commit; blocks the calling thread, so not for actors.

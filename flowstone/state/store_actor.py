@@ -2,7 +2,8 @@
 
 Events: topic `store` of the pub/sub gets a `StoreChanged` within a second of another process's commit.
 
-A store that only this process can see has nobody to tell and nobody to listen to, and is left alone.
+Heartbeats are there for other processes, which live in real time: they come in real time whatever clock the actors
+have. A store that only this process can see has nobody to tell and nobody to listen to, and is left alone.
 """
 
 import logging
@@ -13,7 +14,7 @@ from flowstone.outcome import Outcome
 from flowstone.state.database import Database
 from flowstone.state.nodes import Node
 
-__all__ = ["HEARTBEAT", "Heartbeat", "OutsideCommit", "StoreActor", "StoreChanged", "TOPIC"]
+__all__ = ["HEARTBEAT", "TOPIC", "Heartbeat", "OutsideCommit", "StoreActor", "StoreChanged"]
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,9 @@ class StoreActor(Actor):
         self._node = Node(node, boot)
         if database.private:
             return
-        self._take_back = database.on_outside_commit(self._tell)
+        self._take_back = database.on_outside_commit(lambda: self._tell(OutsideCommit()))
+        self._real = self.system.backend.real
         self._beat()
-        self.send_every(HEARTBEAT, Heartbeat())
 
     def receive(self, message: object) -> None:
         """Serve one message of this module."""
@@ -63,14 +64,16 @@ class StoreActor(Actor):
         """Listen no more."""
         if not self._database.private:
             self._take_back()
+            self._next.cancel()
 
     def _beat(self) -> None:
-        now = self.clock.now()
+        now = self._real.now()
+        self._next = self._real.call_after(HEARTBEAT, lambda: self._tell(Heartbeat()))
         self._database.write(lambda connection: self._node.beat(connection, now), _warn)
 
-    def _tell(self) -> None:
+    def _tell(self, message: Heartbeat | OutsideCommit) -> None:
         try:
-            self.ref.tell(OutsideCommit())
+            self.ref.tell(message)
         except ActorDeadError:
             log.debug("the store's actor is being restarted, and whoever restarts with it reads the store anyway")
 

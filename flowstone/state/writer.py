@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from actors.backends.work import Token, WorkCount
 from actors.raw import Lock, get_ident, start_thread
-from flowstone.errors import ForkedRuntime, RuntimeStopped
+from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
@@ -51,6 +51,7 @@ class Writer:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._gate = Lock()
         self._closed = False
+        self.fault: StoreUnavailable | None = None
         self._thread_id: int | None = None
         self._going_on = Lock()
         self._going_on.acquire()
@@ -123,10 +124,15 @@ class Writer:
             outcomes = self._together(group, _attempt_whole) or self._together(group, _attempt_within)
         if outcomes is None:
             for job in group:
-                _acknowledge(job, self._alone(job))
+                self._report(job, self._alone(job))
             return
         for job, outcome in zip(group, outcomes, strict=True):
-            _acknowledge(job, outcome)
+            self._report(job, outcome)
+
+    def _report(self, job: _Job, outcome: Outcome[Any]) -> None:
+        """Acknowledge, and remember whether the store is at fault now."""
+        self.fault = outcome.error if isinstance(outcome.error, StoreUnavailable) else None
+        _acknowledge(job, outcome)
 
     def _together(
         self, group: list[_Job], attempt: Callable[[_Job, Connection], Outcome[Any]]
