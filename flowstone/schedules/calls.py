@@ -203,27 +203,25 @@ class Schedules:
     def _trigger(
         self, row: ScheduleRow, moment: datetime | None, partition: Partition | EllipsisType, actor: str
     ) -> Tick | None:
-        """The tick, for a schedule as it was read; None when it changed before the tick was written."""
+        """The tick, for a schedule as it was read; None when to read again, since another writer came first."""
         if moment is not None:
             there = self._services.database.read(lambda connection: find_tick(connection, row.name, moment))
             if there is not None:
                 return there
         prepared = self._prepare(row, moment, partition)
 
-        def transaction(connection: Connection) -> tuple[Writing, Tick] | None:
-            now = self._now()
+        def transaction(connection: Connection) -> tuple[Writing, Tick | None]:
+            writing = Writing(connection, self._services, self._now())
             current = store.locked(connection, row.name)
             if (current.version, current.created_at) != (row.version, row.created_at):
-                return None
-            writing = Writing(connection, self._services, now)
+                return writing, None
             tick = writing.manual(current, prepared) if moment is None else writing.at(current, prepared)
-            store.note(connection, "triggered", row.name, actor, now, {"tick_id": tick.tick_id, "status": tick.status})
+            if tick is not None:
+                details = {"tick_id": tick.tick_id, "status": tick.status}
+                store.note(connection, "triggered", row.name, actor, writing.now, details)
             return writing, tick
 
-        written = self._transact(transaction)
-        if written is None:
-            return None
-        writing, tick = written
+        writing, tick = self._transact(transaction)
         writing.done()
         return tick
 

@@ -34,6 +34,11 @@ class Prepared:
     request: ResolvedRequest | None = None
     error: str | None = None
 
+    @property
+    def partition(self) -> str | None:
+        """The stored form of the partition, when there is a request."""
+        return None if self.request is None else self.request.partition
+
 
 def is_inline(schedule: ScheduleRow, rules: Rules) -> bool:
     """Whether the partition rule is one of ours, or can't be found: then there is no user code to call."""

@@ -198,7 +198,6 @@ class Tick:
         at: when the row was written.
     """
 
-    id: int
     tick_id: str
     schedule: str
     scheduled_for: datetime
@@ -217,7 +216,6 @@ class Tick:
     def read(cls, row: Row) -> "Tick":
         """The value of a row of the table."""
         return cls(
-            id=row.id,
             tick_id=row.tick_id,
             schedule=row.schedule,
             scheduled_for=instant(row.scheduled_for),

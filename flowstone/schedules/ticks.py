@@ -8,7 +8,9 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
+from flowstone.core.partitions import decode_partition
 from flowstone.core.run import SourceKind
 from flowstone.core.run_key import manual_key, manual_tick_id, tick_id
 from flowstone.runs.decisions import after_cancel, cancel
@@ -20,7 +22,7 @@ from flowstone.schedules.due import Account, Admission, admit
 from flowstone.schedules.policies import Overlap, Reason, TickStatus
 from flowstone.schedules.preparation import Prepared
 from flowstone.schedules.rows import ScheduleRow, Tick
-from flowstone.state.connection import Connection, Row
+from flowstone.state.connection import Connection
 from flowstone.state.fields import instant
 
 __all__ = ["Commit", "Writing", "find_tick", "write_accounts"]
@@ -30,7 +32,6 @@ _ALMOST = timedelta(microseconds=1)
 _MOVE = """
     update schedule set accounted_until = :until
     where name = :name and version = :version and accounted_until = :since
-    returning name
 """
 _TAKE_MS = """
     update schedule set last_manual_ms =
@@ -41,11 +42,11 @@ _NEWEST = "update schedule set last_scheduled_for = :newest where name = :name"
 _INSERT = """
     insert into tick (tick_id, schedule, scheduled_for, until, count, manual, status, reason, partition, error, at)
     values (:tick_id, :schedule, :scheduled_for, :until, :count, :manual, :status, :reason, :partition, :error, :at)
-    on conflict (tick_id) do nothing returning *
+    on conflict (tick_id) do nothing
 """
 _ANSWER = """
     update tick set status = :status, reason = :reason, run_id = :run_id, blocked_by = :blocked_by, error = :error
-    where tick_id = :tick_id returning *
+    where tick_id = :tick_id
 """
 _AHEAD = """
     select tick_id, scheduled_for from tick
@@ -69,13 +70,12 @@ class Commit:
 def write_accounts(connection: Connection, schedule: ScheduleRow, accounts: Iterable[Account], now: datetime) -> None:
     """Write the rows of accounts that don't fire; an instant that has its tick already keeps that one."""
     for account in accounts:
-        _insert(connection, schedule, Prepared(account), now)
+        _insert(connection, _tick(connection, schedule, Prepared(account), now), None)
 
 
 def find_tick(connection: Connection, schedule: str, moment: datetime) -> Tick | None:
     """The row that accounts for an instant: its own, or that of the counted range which holds it."""
-    key = tick_id(schedule, int(moment.timestamp()))
-    rows = connection.execute("select * from tick where tick_id = :key", key=key)
+    rows = connection.execute("select * from tick where tick_id = :key", key=_key(schedule, moment))
     rows = rows or connection.execute(_RANGE, schedule=schedule, moment=moment)
     tick = Tick.read(rows[0]) if rows else None
     return tick if tick is not None and tick.scheduled_for <= moment else None
@@ -101,33 +101,35 @@ class Writing:
         """
         schedule, until = work.schedule, work.accounted_until
         state = {"name": schedule.name, "version": schedule.version, "since": schedule.accounted_until, "until": until}
-        if not self.connection.execute(_MOVE, state):
+        if not self.connection.change(_MOVE, state):
             return None
-        ticks = [tick for each in work.prepared for tick in self._write(schedule, each)]
+        ticks = [tick for each in work.prepared if (tick := self._write(schedule, each)) is not None]
         newest = max((tick.scheduled_for for tick in ticks if tick.status is TickStatus.TRIGGERED), default=None)
         if newest is None:
             return dataclasses.replace(schedule, accounted_until=until)
-        self.connection.execute(_NEWEST, name=schedule.name, newest=newest)
+        self.connection.change(_NEWEST, name=schedule.name, newest=newest)
         return dataclasses.replace(schedule, accounted_until=until, last_scheduled_for=newest)
 
-    def at(self, schedule: ScheduleRow, prepared: Prepared) -> Tick:
+    def at(self, schedule: ScheduleRow, prepared: Prepared) -> Tick | None:
         """The tick of an instant that a call asks for; `schedule` is locked.
 
-        An instant that has its row, alone or in a counted range, keeps that one.
+        None when the instant has its row already, alone or in a counted range.
         """
-        existing = find_tick(self.connection, schedule.name, prepared.account.first)
-        return existing or self._write(schedule, prepared, manual=True)[0]
+        if find_tick(self.connection, schedule.name, prepared.account.first) is not None:
+            return None
+        return self._write(schedule, prepared, manual=True)
 
     def manual(self, schedule: ScheduleRow, prepared: Prepared) -> Tick:
         """A tick made by hand: always a new one, whatever else of the schedule is unfinished."""
         asked = int(self.now.timestamp() * 1000)
         ms = self.connection.execute(_TAKE_MS, name=schedule.name, ms=asked)[0].last_manual_ms
-        identifier = manual_tick_id(schedule.name, ms)
-        row = _insert(self.connection, schedule, prepared, self.now, identifier=identifier, manual=True)[0]
+        tick = _tick(self.connection, schedule, prepared, self.now, manual=True)
+        tick = dataclasses.replace(tick, tick_id=manual_tick_id(schedule.name, ms))
+        _insert(self.connection, tick, prepared.partition)
         if prepared.request is None:
-            return Tick.read(row)
+            return tick
         request = dataclasses.replace(prepared.request, run_key=manual_key(schedule.name, ms))
-        return self._ask(identifier, request, Admission())
+        return self._ask(tick, request, Admission())
 
     def done(self) -> None:
         """Say, after the commit, that there are runs to begin, and which were cancelled."""
@@ -136,75 +138,89 @@ class Writing:
         if self.asked:
             self.services.wake()
 
-    def _write(self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False) -> list[Tick]:
-        """The tick that was written, with its run when it is admitted; none when another writer came first."""
-        rows = _insert(self.connection, schedule, prepared, self.now, manual=manual)
-        if not rows or prepared.request is None:
-            return [Tick.read(row) for row in rows]
+    def _write(self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False) -> Tick | None:
+        """The tick that was written, with its run when it is admitted; None when another writer came first."""
+        tick = _tick(self.connection, schedule, prepared, self.now, manual=manual)
+        if not _insert(self.connection, tick, prepared.partition):
+            return None
+        if prepared.request is None:
+            return tick
         unfinished: list[str] = []
         if schedule.overlap is not Overlap.ALLOW:
             unfinished = unfinished_of_source(self.connection, SourceKind.SCHEDULE, schedule.name)
         admission = admit(schedule.overlap, unfinished)
         if admission.blocked_by is None:
-            return [self._ask(rows[0].tick_id, prepared.request, admission)]
-        return [self._answer(rows[0].tick_id, TickStatus.SUPPRESSED, Reason.OVERLAP, blocked_by=admission.blocked_by)]
+            return self._ask(tick, prepared.request, admission)
+        blocked = {"status": TickStatus.SUPPRESSED, "reason": Reason.OVERLAP, "blocked_by": admission.blocked_by}
+        return self._answer(tick, **blocked)
 
-    def _ask(self, identifier: str, request: ResolvedRequest, admission: Admission) -> Tick:
+    def _ask(self, tick: Tick, request: ResolvedRequest, admission: Admission) -> Tick:
         """Ask for the run of a tick that was inserted and admitted, and write what came of it."""
         for run_id in admission.cancels:
-            cancel(self.connection, self.services, run_id, reason=f"overlapped by {identifier}", now=self.now)
+            cancel(self.connection, self.services, run_id, reason=f"overlapped by {tick.tick_id}", now=self.now)
             self.cancelled.append(run_id)
-        request = dataclasses.replace(request, behind=admission.behind)
+        if admission.behind:
+            request = dataclasses.replace(request, behind=True)
         requested = request_run(self.connection, request, identity=self.services.identity, now=self.now)
         self.asked = True
         if not requested.conflict:
-            return self._answer(identifier, TickStatus.TRIGGERED, None, run_id=requested.run_id)
+            return self._answer(tick, run_id=requested.run_id)
         error = f"run_key_conflict: run key {request.run_key} is that of run {requested.run_id}, which means otherwise"
-        return self._answer(identifier, TickStatus.FAILED, Reason.CONFLICT, error=error)
+        return self._answer(tick, status=TickStatus.FAILED, reason=Reason.CONFLICT, error=error)
 
-    def _answer(
-        self,
-        identifier: str,
-        status: TickStatus,
-        reason: Reason | None,
-        *,
-        run_id: str | None = None,
-        blocked_by: str | None = None,
-        error: str | None = None,
-    ) -> Tick:
-        answer = {"status": status, "reason": reason, "run_id": run_id, "blocked_by": blocked_by, "error": error}
-        return Tick.read(self.connection.execute(_ANSWER, answer, tick_id=identifier)[0])
+    def _answer(self, tick: Tick, **answer: Any) -> Tick:
+        tick = dataclasses.replace(tick, **answer)
+        self.connection.change(
+            _ANSWER,
+            tick_id=tick.tick_id,
+            status=tick.status,
+            reason=tick.reason,
+            run_id=tick.run_id,
+            blocked_by=tick.blocked_by,
+            error=tick.error,
+        )
+        return tick
 
 
-def _insert(
-    connection: Connection,
-    schedule: ScheduleRow,
-    prepared: Prepared,
-    now: datetime,
-    *,
-    identifier: str | None = None,
-    manual: bool = False,
-) -> list[Row]:
-    """The row of an account as it is before its run was asked for; none when there is one already."""
+def _tick(
+    connection: Connection, schedule: ScheduleRow, prepared: Prepared, now: datetime, *, manual: bool = False
+) -> Tick:
+    """The tick of an account as it is before its run was asked for."""
     account, failed = prepared.account, prepared.error is not None
-    key, ranged = tick_id(schedule.name, int(account.first.timestamp())), account.count > 1
-    count = account.count - _taken(connection, schedule, account) if ranged else 1
-    if count == 0:
-        return []
-    return connection.execute(
-        _INSERT,
-        tick_id=identifier or (f"{key}..{int(account.last.timestamp())}" if ranged else key),
+    key, ranged = _key(schedule.name, account.first), account.count > 1
+    return Tick(
+        tick_id=f"{key}..{int(account.last.timestamp())}" if ranged else key,
         schedule=schedule.name,
         scheduled_for=account.first,
         until=account.last if ranged else None,
-        count=count,
+        count=account.count - _taken(connection, schedule, account) if ranged else 1,
         manual=manual,
         status=TickStatus.FAILED if failed else account.status,
         reason=Reason.PARTITION if failed else account.reason,
-        partition=None if prepared.request is None else prepared.request.partition,
+        run_id=None,
+        partition=None if prepared.partition is None else decode_partition(prepared.partition),
         error=prepared.error,
+        blocked_by=None,
         at=now,
     )
+
+
+def _insert(connection: Connection, tick: Tick, partition: str | None) -> bool:
+    """Whether the row was written: not when its id is taken, nor for a range in which nothing is left."""
+    row = {
+        "tick_id": tick.tick_id,
+        "schedule": tick.schedule,
+        "scheduled_for": tick.scheduled_for,
+        "until": tick.until,
+        "count": tick.count,
+        "manual": tick.manual,
+        "status": tick.status,
+        "reason": tick.reason,
+        "partition": partition,
+        "error": tick.error,
+        "at": tick.at,
+    }
+    return tick.count > 0 and connection.change(_INSERT, row) > 0
 
 
 def _taken(connection: Connection, schedule: ScheduleRow, account: Account) -> int:
@@ -215,5 +231,8 @@ def _taken(connection: Connection, schedule: ScheduleRow, account: Account) -> i
 
 def _is_due(schedule: ScheduleRow, moment: datetime, identifier: str) -> bool:
     """Whether a tick is that of one of the schedule's instants; those made by hand and at other times are not."""
-    own = identifier == tick_id(schedule.name, int(moment.timestamp()))
-    return own and schedule.timing.next_after(moment - _ALMOST) == moment
+    return identifier == _key(schedule.name, moment) and schedule.timing.next_after(moment - _ALMOST) == moment
+
+
+def _key(schedule: str, moment: datetime) -> str:
+    return tick_id(schedule, int(moment.timestamp()))

@@ -300,6 +300,19 @@ class TestTriggerAt:
         assert world.schedules.trigger("report", at=self.at + timedelta(microseconds=5)) == first
         assert len(world.runs()) == 1
 
+    def test_two_at_the_same_time_get_the_same_tick(self, world):
+        inner = []
+
+        def rule(instant):
+            if not inner:
+                inner.append(None)
+                inner[0] = world.schedules.trigger("report", at=self.at)
+            return "mine"
+
+        world.schedules.create("report", every="1h", partition=rule)
+        assert world.schedules.trigger("report", at=self.at) == inner[0]
+        assert len(world.runs()) == len(world.ticks()) == 1
+
     def test_any_zone_names_the_instant(self, world):
         world.schedules.create("report", every="1h")
         tick = world.schedules.trigger("report", at=datetime.fromisoformat("2025-01-15T08:30:00+05:30"))
