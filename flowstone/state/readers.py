@@ -18,7 +18,7 @@ from flowstone.errors import ForkedRuntime, RuntimeStopped
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
-__all__ = ["Readers", "THREADS"]
+__all__ = ["THREADS", "Readers"]
 
 log = logging.getLogger(__name__)
 
