@@ -3,6 +3,8 @@
 Run it: python examples/supervised_actors.py
 """
 
+import logging
+
 from actors import Actor, ChildSpec, Supervisor, System
 from actors.testing import crash
 
@@ -21,6 +23,7 @@ class Counter(Actor):
 
 
 if __name__ == "__main__":
+    logging.disable(logging.ERROR)  # the report of the crash, which is wanted here
     with System(backend="auto") as system:
         children = [ChildSpec(Counter, id="counter", args=(100,), restart="permanent")]
         supervisor = system.start(Supervisor, children=children, strategy="one_for_one")

@@ -11,6 +11,7 @@ from peewee import AutoField, BooleanField, CompositeKey, DoubleField, IntegerFi
 from flowstone.state import fields
 
 __all__ = [
+    "TABLES",
     "Arrival",
     "AssetEvent",
     "Audit",
@@ -26,7 +27,6 @@ __all__ = [
     "Schedule",
     "SchemaVersion",
     "Sensor",
-    "TABLES",
     "Table",
     "Tick",
 ]
