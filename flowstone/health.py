@@ -13,6 +13,7 @@ from flowstone.state.connection import Connection
 
 __all__ = ["Health", "HealthStatus", "Part", "health_of"]
 
+
 class HealthStatus(enum.StrEnum):
     """The worst of all parts is the status of the whole."""
 

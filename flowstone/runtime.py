@@ -12,6 +12,7 @@ from actors import Clock, Row, System
 from actors.pubsub import PubSub
 from flowstone.audit.calls import AuditLog
 from flowstone.core.checks import check_int
+from flowstone.core.keywords import checked_keywords
 from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.durations import seconds
@@ -29,8 +30,10 @@ from flowstone.sensors.calls import Sensors
 __all__ = ["Runtime"]
 
 DEADLINE = 30.0
+BACKENDS = ("auto", "greenlets", "threads")
 
 
+@checked_keywords
 class Runtime:
     """Keeps the assets of its pipelines fresh while it runs; use it as a context manager, or `start()` and `stop()`.
 
@@ -63,6 +66,8 @@ class Runtime:
         for pipeline in pipelines:
             if not isinstance(pipeline, Pipeline):
                 raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
+        if backend not in BACKENDS:
+            raise ValidationError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(backend)}")
         managers, default = io_managers_of(store, io_managers or {}, io_manager)
         self._settings = Settings(
             url=store,

@@ -52,6 +52,16 @@ class Catalog:
             cycle = CycleError.along(path)
             yield CycleError(f"{self.assets[path[0]].location}: {cycle}", path=path)
 
+    def asset(self, name: str) -> Asset:
+        """The asset of this name.
+
+        Raises:
+            AssetNotFound: there is none; suggests the nearest.
+        """
+        if name not in self.assets:
+            raise AssetNotFound.named(name, self.assets)
+        return self.assets[name]
+
     def select(self, text: str) -> tuple[str, ...]:
         """The assets that a selection names, in the order of the graph.
 

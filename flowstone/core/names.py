@@ -4,9 +4,18 @@ import re
 
 from flowstone.errors import ValidationError, shown
 
-__all__ = ["check_name"]
+__all__ = ["check_name", "is_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a legal name.
+
+    >>> is_name("daily_report"), is_name("+daily_report")
+    (True, False)
+    """
+    return _NAME.fullmatch(text) is not None
 
 
 def check_name(kind: str, name: object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors import AskTimeout
+from flowstone.core.keywords import check_keywords
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
 from flowstone.core.run_key import hand_key
@@ -29,7 +30,10 @@ from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.page import Page
 
-__all__ = ["Handle", "Materializations", "Runs", "ask", "value_of"]
+__all__ = ["OPTIONS", "Handle", "Materializations", "Runs", "ask", "value_of"]
+
+OPTIONS = ("run_key", "tags", "priority", "force", "io_manager")
+"""What `ask` takes by keyword."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,26 +140,26 @@ def ask(
     asset: str,
     partition: Partition = None,
     *,
-    run_key: str | None = None,
-    tags: Mapping[str, str] | None = None,
-    priority: int = 0,
-    force: bool = False,
-    io_manager: str | None = None,
     patient: bool,
+    **options: Any,
 ) -> Handle:
     """Commit a run, or find the one that has this key; then wake the dispatcher.
+
+    Options: `run_key`, `tags`, `priority` of `RunRequest`, `force` and `io_manager`.
 
     Raises:
         AssetNotFound, PartitionError, ValidationError: the request makes no sense.
         RunKeyConflict: the key is taken by a run that means something else; the conflict is recorded.
     """
+    check_keywords("materialize", options, OPTIONS)
+    wanted = {name: options[name] for name in ("run_key", "tags", "priority") if name in options}
     resolved = resolve(
         services.catalog,
-        RunRequest(asset, partition, run_key=run_key, tags=tags, priority=priority),
+        RunRequest(asset, partition, **wanted),
         default_key=hand_key(),
         source=Source(SourceKind.MANUAL),
-        force=force,
-        io_manager=io_manager,
+        force=bool(options.get("force", False)),
+        io_manager=options.get("io_manager"),
         patient=patient,
     )
     requested = services.database.transact(
