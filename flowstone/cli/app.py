@@ -57,6 +57,9 @@ def _code_of(arguments: list[str]) -> int:
     except FlowstoneError as error:
         print_error(error.type, str(error), as_json=as_json)
         return FAILED
+    except OSError as error:
+        print_error("os_error", str(error), as_json=as_json)
+        return FAILED
     return result if isinstance(result, int) else 0
 
 

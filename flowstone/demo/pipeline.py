@@ -18,7 +18,7 @@ from flowstone.sensors import FileArrival
 __all__ = ["GrownMonths", "Values", "weather"]
 
 PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
-EARLIEST = "1850-01-01"
+EARLIEST = "0001-01-01"
 
 
 class Values(Protocol):

@@ -46,16 +46,21 @@ TICKS = """
                     as integer) + 1, 0) as seconds
     from tick where schedule = 'each_second' and not manual
 """
-AUDIT = "select * from audit where event_type in ('actor.restarted', 'run.interrupted') order by id"
+RESTARTS = """
+    select audit.at, audit.resource, audit.details, run.asset, run.partition
+    from audit left join run on audit.resource = 'run:' || run.run_id
+    where event_type in ('actor.restarted', 'run.interrupted') order by audit.id
+"""
+FAILURES = "select * from run where status in ('failed', 'cancelled') order by id limit 5"
 REPORT = "select stored from materialization where asset = 'report' and status = 'success' order by id desc limit 1"
 
 
 def prove(place: Place) -> dict[str, Any]:
-    """The proof: `claims` with what each says and whether it `holds`, `restarts`, `counts`, the newest `report`."""
+    """The proof: `claims` with what each says and if it `holds`, `restarts`, the first `failures`, the `report`."""
     days = {path.stem for path in place.folder.glob(PATTERN)}
     with Database.open(place.store, exclusive=False) as database:
         counts = {**database.read(lambda connection: _days(connection, days)), **database.read(_counts)}
-        restarts = database.read(_restarts)
+        restarts, failures = database.read(_restarts), database.read(_failures)
         stored = database.read(lambda connection: connection.execute(REPORT))
     report = _value(place, json_value(stored[0].stored)) if stored else None
     claims = [{"text": text, "holds": holds} for text, holds in _claims(counts, report)]
@@ -64,6 +69,7 @@ def prove(place: Place) -> dict[str, Any]:
         "claims": claims,
         "counts": counts,
         "restarts": restarts,
+        "failures": failures,
         "report": report,
         "process": {"pid": os.getpid(), "parent": os.getppid()},
     }
@@ -101,8 +107,7 @@ def _claims(counts: dict[str, int], report: dict[str, Any] | None) -> list[tuple
     again = counts["arrivals"] - files
     return [
         (
-            f"{files:,} files are there; {counts['arrivals']:,} arrivals were committed, in "
-            f"{counts['polls_triggered']:,} polls, each once",
+            f"{files:,} files, {counts['arrivals']:,} arrivals committed by {counts['polls_triggered']:,} polls",
             counts["arrivals"] == counts["day_runs"] and files == days,
         ),
         (f"{counts['one_run']:,} of {days:,} days have exactly one run", days - counts["one_run"] <= again),
@@ -117,7 +122,7 @@ def _claims(counts: dict[str, int], report: dict[str, Any] | None) -> list[tuple
         ),
         (f"{months} months are summarised; the report counts {in_report:,} days", in_report == days),
         (
-            f"{ticks} seconds passed since the first tick, each has its row: {counts['ticks_triggered']} triggered, "
+            f"{ticks} seconds, each accounted for: {counts['ticks_triggered']} triggered, "
             f"{counts['ticks_suppressed']} suppressed, {counts['ticks_missed']} missed",
             ticks == counts["seconds"],
         ),
@@ -126,11 +131,16 @@ def _claims(counts: dict[str, int], report: dict[str, Any] | None) -> list[tuple
 
 def _restarts(connection: Connection) -> list[dict[str, str]]:
     rows = []
-    for row in connection.execute(AUDIT):
-        what, _, which = row.resource.partition(":")
-        reason = json_value(row.details)["reason"]
-        rows.append({"at": row.at, "what": what, "which": which.rpartition("/")[2], "why": str(reason)})
+    for row in connection.execute(RESTARTS):
+        what, _, name = row.resource.partition(":")
+        which = f"{row.asset} {row.partition.rpartition(':')[2]}" if row.asset else name.rpartition("/")[2]
+        rows.append({"at": row.at, "what": what, "which": which, "why": str(json_value(row.details)["reason"])})
     return rows
+
+
+def _failures(connection: Connection) -> list[str]:
+    rows = connection.execute(FAILURES)
+    return [f"{row.asset} {row.partition.rpartition(':')[2]}: {row.error or row.reason}" for row in rows]
 
 
 def main(arguments: Sequence[str]) -> None:

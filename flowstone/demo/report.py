@@ -90,6 +90,8 @@ def _claims(proof: Mapping[str, Any]) -> RenderableType:
     for claim in proof["claims"]:
         mark = Text("✓", style="bold green") if claim["holds"] else Text("✗", style="bold red")
         table.add_row(mark, claim["text"])
+    for failure in proof["failures"]:
+        table.add_row("", Text(failure, style="red"))
     reader, demo = proof["process"]["pid"], proof["process"]["parent"]
     where = f"read by process {reader} over a connection of its own; the demo was {demo}"
     return Panel(table, title="Proof from the store", subtitle=where, border_style="green" if proof["holds"] else "red")

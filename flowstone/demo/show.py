@@ -146,11 +146,20 @@ def prove(place: Place) -> dict[str, Any]:
 def _due(place: Place, coming: list[Day]) -> list[str]:
     """The days that the sensor has not seen yet: files that are there, then files that will come."""
     there = sorted(path.stem for path in place.folder.glob(PATTERN))
+    _check_dates(there)
     if not there and not coming:
         raise ValidationError(f"expected files such as 2025-01-31.csv in {place.folder}, got none")
     with Database.open(place.store, exclusive=False) as database:
         known = {row.day for row in database.read(lambda connection: connection.execute(ARRIVED))}
     return [day for day in there if day not in known] + [str(day.date) for day in coming]
+
+
+def _check_dates(days: list[str]) -> None:
+    for day in days:
+        try:
+            date.fromisoformat(day)
+        except ValueError as error:
+            raise ValidationError(f"expected {day}.csv to be named after a day: {error}") from None
 
 
 def _watch(place: Place, coming: list[Day], *, live: bool) -> Watch:

@@ -13,19 +13,42 @@ import pytest
 
 PROGRAM = "from flowstone.cli import main; main()"
 Demo = Callable[..., dict[str, Any]]
+Start = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Demo:
+def start(tmp_path: Path) -> Start:
+    """Runs `flowstone` with these words, to its end."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWSTONE_")}
+        command = [sys.executable, "-c", PROGRAM, *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=55)
+
+    return run
+
+
+@pytest.fixture
+def demo(start: Start) -> Demo:
     """Runs `flowstone --json demo` with these words, which has to succeed; gives its document."""
 
     def run(*words: str) -> dict[str, Any]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWSTONE_")}
-        command = [sys.executable, "-c", PROGRAM, "--json", "demo", *words]
-        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=55)
+        ran = start("--json", "demo", *words)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         document: dict[str, Any] = json.loads(ran.stdout)
         return document
+
+    return run
+
+
+@pytest.fixture
+def refused(start: Start) -> Start:
+    """Runs `flowstone demo` with these words, which has to fail."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        ran = start("demo", *words)
+        assert ran.returncode == 1, ran.stdout + ran.stderr
+        return ran
 
     return run
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 
 def failing(proof):
     """The claims of a proof that do not hold."""
@@ -19,7 +21,7 @@ def test_every_day_of_four_years_has_one_run_and_one_materialization(demo):
 
 def test_what_was_crashed_is_told_from_the_store(demo, own_data):
     proof = demo("--data", str(own_data))
-    assert [row["what"] for row in proof["restarts"] if row["which"] == "station"] == ["sensor"]
+    assert [row["what"] for row in proof["restarts"] if row["which"] == "station"] == ["actor"]
     assert len([row for row in proof["restarts"] if row["what"] == "run"]) == 1
     assert all(row["why"] for row in proof["restarts"])
     assert proof["counts"]["interruptions"] == 1
@@ -59,3 +61,31 @@ def test_the_picture_is_an_svg(demo, own_data, tmp_path):
 def test_without_a_store_nothing_is_left_behind(demo, own_data, tmp_path):
     demo("--data", str(own_data))
     assert [path.name for path in Path(tmp_path).iterdir()] == ["own"]
+
+
+def test_a_file_that_cannot_be_read_is_a_failed_run_that_says_why(refused, own_data):
+    (own_data / "1999-02-01.csv").write_text("not,weather\n", "utf-8")
+    ran = refused("--data", str(own_data))
+    assert "1999-02-01.csv" in ran.stdout
+    assert "1 failed" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--store", "memory://"], "another process"), (["--store", "sqlite:///missing/demo.db"], "missing")],
+)
+def test_a_store_of_no_use_is_one_clear_error(refused, words, said):
+    ran = refused(*words)
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(("name", "said"), [("1999-02-31.csv", "1999-02-31"), ("notes.csv", "2025-01-31.csv")])
+def test_a_folder_of_no_use_is_one_clear_error(refused, tmp_path, name, said):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / name).write_text("hello\n", "utf-8")
+    ran = refused("--data", str(folder))
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert [path.name for path in folder.iterdir()] == [name]
