@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from flowstone.core.asset import Asset
 from flowstone.core.catalog import Catalog
 from flowstone.core.graph import Graph
-from flowstone.core.names import check_name
+from flowstone.core.names import check_name, is_name
 from flowstone.errors import AssetNotFound, CycleError, FlowstoneError, ValidationError, shown
 from flowstone.schedules.schedule import Schedule
 from flowstone.sensors.sensor import Sensor
@@ -158,8 +158,12 @@ def _twice(pipelines: list[Pipeline]) -> Iterator[FlowstoneError]:
 
 
 def _target_problem(catalog: Catalog, definition: Schedule | SensorSpec) -> Iterator[FlowstoneError]:
+    if definition.target is None:
+        return
     try:
-        if definition.target not in catalog.assets:
+        if is_name(definition.target):
+            catalog.asset(definition.target)
+        else:
             catalog.select(definition.target)
     except CycleError:
         return  # it is reported as a problem of the assets
