@@ -5,10 +5,10 @@ from pathlib import Path
 
 from flowstone.demo.weather import Day
 
-__all__ = ["Accident"]
+__all__ = ["PATIENCE", "Accident"]
 
 PATIENCE = 10.0
-"""Seconds that the reading waits at most; then there is no accident."""
+"""Seconds that the reading waits for the crash, and the crash for the reading; then there is no accident."""
 
 
 class Accident:

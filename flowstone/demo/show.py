@@ -14,7 +14,7 @@ from typing import Any
 
 from actors import ActorRef
 from actors.testing import crash
-from flowstone.demo.accident import Accident
+from flowstone.demo.accident import PATIENCE, Accident
 from flowstone.demo.pipeline import PATTERN, weather
 from flowstone.demo.place import Place
 from flowstone.demo.progress import Watch
@@ -110,7 +110,7 @@ class Crashes:
 
     def materializer(self, *, wait: bool) -> None:
         """Crashes the actor that works on the chosen day; its run is put back and taken up by another."""
-        if "materializer" in self.done or not self.accident.ready(1.0 if wait else 0.0):
+        if "materializer" in self.done or not self.accident.ready(PATIENCE if wait else 0.0):
             return
         self.done.add("materializer")
         (row,) = self.runtime.materializations.list(asset="day", partition=self.accident.day, status="running")
