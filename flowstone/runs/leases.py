@@ -39,8 +39,8 @@ _HELD = """
     union select asset, partition from materialization where busy = :boot
 """
 _START_RUN = """
-    update run set status = :status, boot = :boot, fence = fence + 1, started_at = coalesce(started_at, :now)
-    where run_id = :run_id returning *
+    update run set status = :status, boot = :boot, fence = :fence, started_at = coalesce(started_at, :now)
+    where run_id = :run_id and status = 'queued' and fence = :fence - 1
 """
 _OVERTAKE = """
     update materialization set overtaken_by = :run_id
@@ -95,6 +95,8 @@ def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, lim
                 passed += 1
                 continue
             claimed = _start_run(connection, graph, row, assets, boot, now)
+            if claimed is None:
+                continue
             if claimed.progress.finished:
                 finished.append(row.run_id)
             else:
@@ -160,11 +162,14 @@ def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime) -> 
 
 
 def _start_run(
-    connection: Connection, graph: Graph, queued: Row, assets: list[Row], boot: str, now: datetime
-) -> Claim:
-    status = step(RUN_STEPS, RunStatus(queued.status), RunStatus.RUNNING)
-    run = connection.execute(_START_RUN, run_id=queued.run_id, status=status, boot=boot, now=now)[0]
-    ledger = Ledger(connection, graph, run, Lease(run.run_id, boot, run.fence), assets, now)
+    connection: Connection, graph: Graph, run: Row, assets: list[Row], boot: str, now: datetime
+) -> Claim | None:
+    """Take the run up; None when another process has taken it meanwhile."""
+    status = step(RUN_STEPS, RunStatus(run.status), RunStatus.RUNNING)
+    lease = Lease(run.run_id, boot, run.fence + 1)
+    if not connection.change(_START_RUN, run_id=run.run_id, status=status, boot=boot, fence=lease.fence, now=now):
+        return None
+    ledger = Ledger(connection, graph, run, lease, assets, now)
     for row in assets:
         if row.status == MaterializationStatus.PENDING:
             _take_up(connection, ledger, row)

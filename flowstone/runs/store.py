@@ -34,7 +34,7 @@ __all__ = [
 _TAKE_KEY = """
     insert into run_key (key, generation, run_id, fingerprint, freed)
     values (:key, 0, :run_id, :fingerprint, false)
-    on conflict (key) do nothing returning key
+    on conflict (key) do nothing
 """
 _REUSE_KEY = """
     update run_key set generation = :generation, run_id = :run_id, fingerprint = :fingerprint, freed = false
@@ -85,7 +85,7 @@ def request(connection: Connection, resolved: ResolvedRequest, *, identity: Iden
     generation = 0
     identifier = _identifier(identity, resolved.run_key, generation)
     key = {"key": resolved.run_key, "fingerprint": resolved.fingerprint}
-    if not connection.execute(_TAKE_KEY, key, run_id=identifier):
+    if not connection.change(_TAKE_KEY, key, run_id=identifier):
         taken = connection.execute("select * from run_key where key = :key", key=resolved.run_key)[0]
         if not taken.freed:
             return _meet(connection, resolved, taken.run_id, taken.fingerprint, now)
@@ -98,7 +98,7 @@ def request(connection: Connection, resolved: ResolvedRequest, *, identity: Iden
 
 def free_key(connection: Connection, key: str) -> bool:
     """Let the next request under this key make a new run; False when nobody has taken the key."""
-    return bool(connection.execute("update run_key set freed = true where key = :key returning key", key=key))
+    return connection.change("update run_key set freed = true where key = :key", key=key) > 0
 
 
 def find(connection: Connection, identifier: str) -> Run | None:
