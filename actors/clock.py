@@ -17,7 +17,7 @@ from actors.raw import Guard, Lock, start_thread
 __all__ = ["Clock", "RealClock", "TimerHandle", "TimerHeap"]
 
 logger = logging.getLogger("actors")
-MANY_CANCELLED = 1024
+MANY_CANCELLED = 256
 
 
 class TimerHandle:
