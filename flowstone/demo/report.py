@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,10 @@ def _restarts(restarts: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = Table(title="What was restarted, and why (audit rows of the store)", box=None, pad_edge=False)
     for column in ("at", "what", "which", "why"):
         table.add_column(column, overflow="fold")
-    for row in restarts:
-        table.add_row(row["at"][11:19], row["what"], row["which"], row["why"])
+    for _, alike in groupby(restarts, key=lambda row: (row["what"], row["why"])):
+        first, *more = alike
+        which = f"{first['which']} and {len(more)} more" if more else first["which"]
+        table.add_row(first["at"][11:19], first["what"], which, first["why"])
     return table
 
 

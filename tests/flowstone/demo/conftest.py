@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,22 @@ def refused(start: Start) -> Start:
         ran = start("demo", *words)
         assert ran.returncode == 1, ran.stdout + ran.stderr
         return ran
+
+    return run
+
+
+@pytest.fixture
+def killed_demo(tmp_path: Path) -> Callable[..., None]:
+    """Runs `flowstone demo` with these words and kills it in the middle: when it says that it crashed an actor."""
+
+    def run(*words: str) -> None:
+        command = [sys.executable, "-u", "-c", PROGRAM, "demo", *words]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            while "crashed on purpose" not in process.stdout.readline():
+                assert process.poll() is None
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
 
     return run
 

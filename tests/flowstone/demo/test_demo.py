@@ -47,6 +47,15 @@ def test_a_second_start_goes_on_where_the_first_ended(demo, own_data, tmp_path):
     assert (third["counts"]["days"], third["counts"]["months"]) == (61, 4)
 
 
+@pytest.mark.crash
+def test_a_start_after_a_kill_goes_on_too(demo, killed_demo, tmp_path):
+    words = ("--data", str(tmp_path / "data"), "--store", f"sqlite:///{tmp_path / 'demo.db'}")
+    killed_demo(*words)
+    proof = demo(*words)
+    assert failing(proof) == []
+    assert proof["counts"]["one_run"] == proof["counts"]["one_success"] == 1461
+
+
 def test_the_proof_is_read_by_another_process(demo, own_data):
     process = demo("--data", str(own_data))["process"]
     assert process["pid"] != process["parent"]
