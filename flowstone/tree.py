@@ -4,6 +4,7 @@
     ├── store            heartbeat, and what other processes commit
     └── services (one_for_one)
         ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher
+        ├── deliveries
         ├── scheduler
         └── sensors      (dynamic, a restart budget each)
 
@@ -22,6 +23,7 @@ from flowstone.runs.services import Services
 from flowstone.schedules.rules import Rules
 from flowstone.schedules.scheduler import Scheduler
 from flowstone.sensors.book import SensorBook
+from flowstone.sensors.deliveries import Deliveries
 from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.store_actor import StoreActor
 
@@ -51,7 +53,7 @@ def root_spec(
         ],
         strategy="rest_for_one",
     )
-    children = [runs]
+    children = [runs, ChildSpec(Deliveries, id="deliveries", args=(services, definitions.sensors))]
     if scheduler:
         children.append(ChildSpec(Scheduler, id="scheduler", args=(services, definitions.rules)))
     if sensors:

@@ -1,8 +1,21 @@
 """Sensors: they look at something outside, and ask for runs when something arrives."""
 
 from flowstone.sensors.builtin.file_arrival import FileArrival
+from flowstone.sensors.builtin.push import Push
+from flowstone.sensors.event import TriggerEvent
 from flowstone.sensors.messages import Poll
 from flowstone.sensors.sensor import Arrival, NoTrigger, PollError, Sensor, Trigger
 from flowstone.sensors.spec import SensorSpec
 
-__all__ = ["Arrival", "FileArrival", "NoTrigger", "Poll", "PollError", "Sensor", "SensorSpec", "Trigger"]
+__all__ = [
+    "Arrival",
+    "FileArrival",
+    "NoTrigger",
+    "Poll",
+    "PollError",
+    "Push",
+    "Sensor",
+    "SensorSpec",
+    "Trigger",
+    "TriggerEvent",
+]

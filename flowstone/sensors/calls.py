@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,13 +18,16 @@ from flowstone.durations import seconds
 from flowstone.errors import ExecutionError, RuntimeStopped, TimeoutExceeded, ValidationError, shown
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
-from flowstone.sensors import steering, store
+from flowstone.sensors import outbox, steering, store
+from flowstone.sensors.announcing import deliver_soon
 from flowstone.sensors.book import SensorBook
 from flowstone.sensors.cursor import write_state
 from flowstone.sensors.definitions import define, withdraw
 from flowstone.sensors.messages import Poll
+from flowstone.sensors.outbox import Delivery
 from flowstone.sensors.polling import call_init
-from flowstone.sensors.rows import EvaluationRow, EvaluationStatus, SensorRow
+from flowstone.sensors.pushing import push
+from flowstone.sensors.rows import DeliveryStatus, EvaluationRow, EvaluationStatus, SensorRow
 from flowstone.sensors.sensor import Sensor
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.supervisor import child_spec, tell_changed
@@ -91,6 +95,20 @@ class Sensors:
             raise ExecutionError(message, retryable=True, name=name) from error
         return evaluation
 
+    def push(self, name: str, message: Any, *, message_id: str | None = None) -> EvaluationRow:
+        """Push a message to a sensor; its evaluation, committed. The payload is the message, which is JSON.
+
+        A message id that was settled before changes nothing and gives the first evaluation; one whose evaluation
+        failed, or was skipped since the sensor is paused, is evaluated again.
+
+        Raises:
+            SensorNotFound: there is none of this name here.
+            ValidationError: the sensor is polled, or the message has no id: neither given nor computed.
+            ExecutionError: the function that computes the id raised or hung.
+            StoreUnavailable: the store failed; push the message again under the same id.
+        """
+        return push(self._services, self._book.get(name), message, message_id)
+
     def pause(self, name: str, *, reason: str | None = None, by: str | None = None) -> SensorRow:
         """Let a sensor rest until it is resumed; its row. What a poll in progress sees is not committed.
 
@@ -147,15 +165,41 @@ class Sensors:
             SensorNotFound: there is none of this name.
             ValidationError: a status that does not exist, a bad limit, or a cursor that no page gave.
         """
-        if status is not None and status not in tuple(EvaluationStatus):
-            known = ", ".join(EvaluationStatus)
-            raise ValidationError(f"expected status to be one of {known}, got: {shown(status)}", option="status")
+        _check_status(status, EvaluationStatus)
 
         def query(connection: Connection) -> Page[EvaluationRow]:
             store.read(connection, name)
             return store.history(connection, name, status=status, since=since, limit=limit, cursor=cursor)
 
         return self._services.database.read(query)
+
+    def deliveries(
+        self, name: str, *, status: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[Delivery]:
+        """The calls of a sensor's `on_trigger`, newest first, a page at a time.
+
+        Raises:
+            SensorNotFound: there is none of this name.
+            ValidationError: a status that does not exist, a bad limit, or a cursor that no page gave.
+        """
+        _check_status(status, DeliveryStatus)
+
+        def query(connection: Connection) -> Page[Delivery]:
+            store.read(connection, name)
+            return outbox.list_deliveries(connection, name, status=status, limit=limit, cursor=cursor)
+
+        return self._services.database.read(query)
+
+    def retry_delivery(self, id: int, *, by: str | None = None) -> Delivery:
+        """Try a delivery that is parked, or waits, again now; its row.
+
+        Raises:
+            ValidationError: there is no such delivery, or it is delivered already.
+        """
+        actor, now = who(by), self._services.clock.now()
+        delivery = self._transact(lambda connection: outbox.retry(connection, id, actor=actor, now=now))
+        deliver_soon(self._services)
+        return delivery
 
     def add(
         self, sensor: str | SensorSpec, value: Sensor | None = None, /, *, by: str | None = None, **options: Any
@@ -170,7 +214,8 @@ class Sensors:
             AssetNotFound: the target names an unknown asset.
         """
         spec = _spec_of(sensor, value, options)
-        self._services.catalog.select(spec.target)
+        if spec.target is not None:
+            self._services.catalog.select(spec.target)
         actor, now = who(by), self._services.clock.now()
         self._book.add(spec)
         try:
@@ -231,6 +276,12 @@ class Sensors:
 
     def _transact(self, transaction: Callable[[Connection], T]) -> T:
         return self._services.database.transact(transaction)
+
+
+def _check_status(status: object, statuses: type[StrEnum]) -> None:
+    if status is not None and status not in tuple(statuses):
+        known = ", ".join(statuses)
+        raise ValidationError(f"expected status to be one of {known}, got: {shown(status)}", option="status")
 
 
 def _spec_of(sensor: str | SensorSpec, value: Sensor | None, options: dict[str, Any]) -> SensorSpec:

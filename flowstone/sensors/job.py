@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from actors import Future
-from flowstone.sensors.evaluation import PollStart
+from flowstone.sensors.evaluation import Start
 from flowstone.sensors.rows import EvaluationRow
 
 __all__ = ["Job", "Phase", "Purpose"]
@@ -37,4 +37,4 @@ class Job:
     purpose: Purpose
     manual: str | None = None
     answer: Future[EvaluationRow] | None = None
-    start: PollStart | None = None
+    start: Start | None = None

@@ -1,4 +1,4 @@
-"""What a sensor's actor is told. `Poll` is for everybody; the rest is the actor's own."""
+"""What the actors of sensors are told. `Poll` is for everybody; the rest is their own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = [
     "Committed",
     "GateOpened",
     "Initialised",
+    "Look",
     "Opened",
     "Poll",
     "Retry",
@@ -83,3 +84,8 @@ class Committed:
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Try again what the store refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Deliveries may be due: look into the store."""

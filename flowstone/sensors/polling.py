@@ -1,20 +1,26 @@
 """The one place that calls a sensor's code; run by an executor, never by an actor."""
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from flowstone.core.run import RunRequest
+from flowstone.sensors.builtin.push import Push
 from flowstone.sensors.sensor import Arrival, Item, Sensor, Trigger
 from flowstone.sensors.spec import SensorSpec
 
-__all__ = ["call_cleanup", "call_init", "call_name", "call_poll", "has_cleanup"]
+__all__ = ["call_cleanup", "call_init", "call_name", "call_poll", "call_receive", "has_cleanup", "push_name"]
 
 
 def call_name(spec: SensorSpec) -> str:
     """What calls of `init` and `poll` are called where executors show them."""
     return f"sensor {spec.name}"
+
+
+def push_name(spec: SensorSpec) -> str:
+    """What calls of `receive` are called where executors show them."""
+    return f"sensor {spec.name} push"
 
 
 def call_init(spec: SensorSpec) -> Any:
@@ -24,8 +30,28 @@ def call_init(spec: SensorSpec) -> Any:
 
 def call_poll(spec: SensorSpec, state: Any) -> Any:
     """The sensor's answer with partitions made by the definition's function, or the coroutine that gives it."""
-    answer = spec.sensor.poll(state)
-    return _awaited(spec, answer) if inspect.isawaitable(answer) else _partitioned(spec, answer)
+
+    def finished(item: Item) -> Item:
+        if spec.partition is None or isinstance(item, RunRequest):
+            return item
+        if isinstance(item, Arrival):
+            return replace(item, partition=spec.partition(item.partition))
+        return spec.partition(item)
+
+    return _mapped(spec.sensor.poll(state), finished)
+
+
+def call_receive(spec: SensorSpec, sensor: Push, message: Any) -> Any:
+    """The sensor's answer to a message, which is the payload of what has none; or the coroutine that gives it."""
+
+    def finished(item: Item) -> Item:
+        if isinstance(item, RunRequest):
+            return item
+        arrival = item if isinstance(item, Arrival) else Arrival(item)
+        partition = arrival.partition if spec.partition is None else spec.partition(message)
+        return replace(arrival, partition=partition, payload=message if arrival.payload is None else arrival.payload)
+
+    return _mapped(sensor.receive(message), finished)
 
 
 def call_cleanup(spec: SensorSpec, state: Any) -> Any:
@@ -38,19 +64,13 @@ def has_cleanup(spec: SensorSpec) -> bool:
     return type(spec.sensor).cleanup is not Sensor.cleanup
 
 
-async def _awaited(spec: SensorSpec, answer: Awaitable[Any]) -> Any:
-    return _partitioned(spec, await answer)
-
-
-def _partitioned(spec: SensorSpec, answer: Any) -> Any:
-    if spec.partition is None or not isinstance(answer, Trigger):
+def _mapped(answer: Any, finished: Callable[[Item], Item]) -> Any:
+    if inspect.isawaitable(answer):
+        return _awaited(answer, finished)
+    if not isinstance(answer, Trigger):
         return answer
-    return Trigger(*(_item(spec, item) for item in answer.items), state=answer.state, seen=answer.seen)
+    return Trigger(*map(finished, answer.items), state=answer.state, seen=answer.seen)
 
 
-def _item(spec: SensorSpec, item: Item) -> Item:
-    if spec.partition is None or isinstance(item, RunRequest):
-        return item
-    if isinstance(item, Arrival):
-        return replace(item, partition=spec.partition(item.partition))
-    return spec.partition(item)
+async def _awaited(answer: Awaitable[Any], finished: Callable[[Item], Item]) -> Any:
+    return _mapped(await answer, finished)

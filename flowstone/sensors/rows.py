@@ -13,6 +13,7 @@ from flowstone.state.fields import instant, json_value
 __all__ = [
     "SETTLED",
     "Cause",
+    "DeliveryStatus",
     "EvaluationRow",
     "EvaluationStatus",
     "Fault",
@@ -63,10 +64,19 @@ class SkipReason(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """What made an evaluation: the sensor's timer, or somebody's wish."""
+    """What made an evaluation: the sensor's timer, somebody's wish, or a message pushed to it."""
 
     POLL = "poll"
     MANUAL = "manual"
+    PUSH = "push"
+
+
+class DeliveryStatus(enum.StrEnum):
+    """How far the call of a callback is."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
 
 
 SETTLED = frozenset({EvaluationStatus.TRIGGERED, EvaluationStatus.NO_TRIGGER})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from flowstone import durations
 from flowstone.core.asset import Asset
@@ -20,13 +20,15 @@ from flowstone.state.fields import json_text
 
 __all__ = ["OPTIONS", "SHORTEST_INTERVAL", "SensorSpec"]
 
-OPTIONS = ("every", "target", "partition", "timeout", "break_after", "max_abandoned")
+OPTIONS = ("every", "target", "on_trigger", "partition", "timeout", "break_after", "max_abandoned")
 """What `SensorSpec(name, sensor, …)` takes after the sensor."""
 
 SHORTEST_INTERVAL = 0.001
 """Seconds."""
 
 PartitionFunction = Callable[[Any], Partition]
+Callback = Callable[[Any], object]
+C = TypeVar("C", bound=Callback)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -36,11 +38,15 @@ class SensorSpec:
     Options, durations as everywhere:
 
     - `every` (None): from poll to poll, at least 1 ms; None polls by hand only
-    - `target` (the sensor's name): the asset or selection that is run for each partition
-    - `partition` (None): makes the target's partition of each one that the sensor answers
+    - `target`: the asset or selection that is run for each partition
+    - `on_trigger`: called with a `TriggerEvent` for each partition, at least once; may be async. With neither, the
+      target is the asset of the sensor's name
+    - `partition` (None): makes the partition of each one that the sensor answers, or of the message pushed
     - `timeout` ("60s"): after which a poll is given up
     - `break_after` (20): failures in a row after which the sensor is broken
     - `max_abandoned` (2): polls that were given up and still occupy a thread; that many make it broken
+
+    Used as a decorator, a definition takes the function as its `on_trigger`.
 
     Raises:
         ValidationError: a bad name, an unknown keyword or a bad option, or `sensor` is not a Sensor.
@@ -49,7 +55,8 @@ class SensorSpec:
     name: str
     sensor: Sensor
     every: float | None
-    target: str
+    given_target: str | None
+    on_trigger: Callback | None
     partition: PartitionFunction | None
     timeout: float
     break_after: int
@@ -63,9 +70,10 @@ class SensorSpec:
         values = {
             "name": name,
             "sensor": _checked_sensor(name, sensor),
-            "every": None if every is None else durations.seconds(every, "every", minimum=SHORTEST_INTERVAL),
-            "target": _target(name, options.get("target")),
-            "partition": _partition(options.get("partition")),
+            "every": None if every is None else _every(name, sensor, every),
+            "given_target": _target(name, options.get("target")),
+            "on_trigger": _function(options.get("on_trigger"), "on_trigger"),
+            "partition": _function(options.get("partition"), "partition"),
             "timeout": durations.seconds(options.get("timeout", 60.0), "timeout", minimum=SHORTEST_INTERVAL),
             "break_after": _count(options.get("break_after", 20), "break_after"),
             "max_abandoned": _count(options.get("max_abandoned", 2), "max_abandoned"),
@@ -73,6 +81,23 @@ class SensorSpec:
         }
         for key, value in values.items():
             object.__setattr__(self, key, value)
+
+    def __call__(self, function: C) -> C:
+        """Take `function` as the callback, and return it: the definition as a decorator.
+
+        Raises:
+            ValidationError: it is not callable, or the definition has a callback already.
+        """
+        if self.on_trigger is not None:
+            raise ValidationError(f"expected one on_trigger of sensor {self.name!r}, got another: {shown(function)}")
+        # The decorator completes the definition, before anybody else sees it.
+        object.__setattr__(self, "on_trigger", _function(function, "on_trigger"))
+        return function
+
+    @property
+    def target(self) -> str | None:
+        """What is run for each partition; None when only a callback is called."""
+        return self.name if self.given_target is None and self.on_trigger is None else self.given_target
 
     @property
     def type(self) -> type[Sensor]:
@@ -96,6 +121,7 @@ class SensorSpec:
             "config": self.config,
             "every": self.every,
             "target": self.target,
+            "on_trigger": None if self.on_trigger is None else import_path(self.on_trigger),
             "partition": None if self.partition is None else import_path(self.partition),
             "timeout": self.timeout,
             "break_after": self.break_after,
@@ -111,20 +137,25 @@ def _checked_sensor(name: str, sensor: object) -> Sensor:
     raise ValidationError(f"expected sensor {name!r} to be a Sensor, got: {shown(sensor)}{hint}", name=name)
 
 
-def _target(name: str, target: object) -> str:
-    if target is None:
-        return name
+def _every(name: str, sensor: Sensor, every: object) -> float:
+    if sensor.kind == "push":
+        message = f"expected sensor {name!r} to have no every, since it is not polled, got: {shown(every)}"
+        raise ValidationError(message, option="every")
+    return durations.seconds(every, "every", minimum=SHORTEST_INTERVAL)
+
+
+def _target(name: str, target: object) -> str | None:
+    if target is None or isinstance(target, str) and target.strip():
+        return target
     if isinstance(target, Asset):
         return target.name
-    if not isinstance(target, str) or not target.strip():
-        message = f"expected target of sensor {name!r} to be an asset or a selection, got: {shown(target)}"
-        raise ValidationError(message, option="target")
-    return target
+    message = f"expected target of sensor {name!r} to be an asset or a selection, got: {shown(target)}"
+    raise ValidationError(message, option="target")
 
 
-def _partition(function: object) -> PartitionFunction | None:
+def _function(function: object, option: str) -> Callable[[Any], Any] | None:
     if function is not None and not callable(function):
-        raise ValidationError(f"expected partition to be callable, got: {shown(function)}", option="partition")
+        raise ValidationError(f"expected {option} to be callable, got: {shown(function)}", option=option)
     return function
 
 

@@ -6,25 +6,29 @@ again from now on and the runs that it asks for are written together or not at a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
+from flowstone.core.catalog import Catalog
 from flowstone.core.partitions import Partition
 from flowstone.core.run import FINISHED_RUNS, Identity, RunStatus
 from flowstone.errors import SensorNotFound
-from flowstone.runs.store import request
-from flowstone.sensors.evaluation import Evaluation, Request
+from flowstone.outcome import Outcome
+from flowstone.sensors.evaluation import Evaluation, begin_push, decide_push, skip
+from flowstone.sensors.recording import record, recorded, settle, touch, version_after
 from flowstone.sensors.rows import (
     SETTLED,
     EvaluationRow,
     EvaluationStatus,
     Fault,
     SensorRow,
+    SkipReason,
     evaluation_of,
     sensor_of,
     standing,
 )
+from flowstone.sensors.spec import SensorSpec
 from flowstone.state.connection import Connection
 from flowstone.state.fields import Json
 from flowstone.state.page import Page, page
@@ -33,6 +37,7 @@ __all__ = [
     "Committed",
     "Opening",
     "commit",
+    "commit_push",
     "history",
     "initialise",
     "list_sensors",
@@ -46,7 +51,6 @@ _OPEN = [status.value for status in RunStatus if status not in FINISHED_RUNS]
 _UNFINISHED = " or ".join(f"status = {status!r}" for status in _OPEN)
 # Looks at no more rows of the index than the limit, however long the queue is.
 _BACKLOG = f"select 1 from run where {_UNFINISHED} limit 1 offset :most"
-_KNOWN = "select * from evaluation where eval_key = :key order by id"
 _ADVANCE = """
     update sensor set
         cursor = :cursor, state_version = :version, consecutive_failures = :failures, faults = :faults,
@@ -55,28 +59,6 @@ _ADVANCE = """
     where name = :name and state_version = :expected
     returning *
 """
-_TOUCH = """
-    update sensor set
-        last_evaluation_at = :now,
-        last_epoch = coalesce(:epoch, last_epoch), next_poll_at = coalesce(:next_poll_at, next_poll_at)
-    where name = :name
-    returning *
-"""
-_RECORD = """
-    insert into evaluation (
-        eval_id, eval_key, sensor, trigger, status, reason, reason_code, expected_state_version, state_version_after,
-        cursor_before, cursor_after, request_count, duplicate_count, run_ids, at
-    ) values (
-        :eval_id, :eval_key, :sensor, :trigger, :status, :reason, :reason_code, :expected, :version,
-        :cursor_before, :cursor_after, :request_count, :duplicate_count, :run_ids, :now
-    ) returning *
-"""
-_ARRIVE = """
-    insert into arrival (sensor, key, eval_id, at) values (:sensor, :key, :eval_id, :now)
-    on conflict (sensor, key) do nothing returning key
-"""
-_SEEN_AGAIN = "update arrival set at = :now where sensor = :sensor and key = :key and at < :before"
-_FORGET = "delete from arrival where sensor = :sensor and at < :before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +136,51 @@ def commit(connection: Connection, evaluation: Evaluation, *, identity: Identity
 
     An evaluation that called no user code is recorded without comparing versions, since it changes none.
     """
-    recorded = connection.execute(_KNOWN, key=evaluation.start.eval_key)
-    if recorded:
-        partitions = tuple(wanted.partition for wanted in evaluation.requests)
-        return Committed(evaluation_of(recorded[0]), read(connection, evaluation.start.row.name), partitions)
+    name = evaluation.start.row.name
+    known = recorded(connection, evaluation.start.eval_key)
+    if known:
+        return Committed(known[0], read(connection, name), tuple(wanted.partition for wanted in evaluation.requests))
     if evaluation.status is EvaluationStatus.SKIPPED:
-        return Committed(_record(connection, evaluation), _touch(connection, evaluation))
+        return Committed(record(connection, evaluation), touch(connection, evaluation))
     row = _advance(connection, evaluation)
     if row is None:
-        row = _touch(connection, evaluation)
-        return Committed(_record(connection, _stale(evaluation, row)), row)
-    fresh = tuple(_arrived(connection, evaluation))
-    run_ids = tuple(_requested(connection, fresh, identity, evaluation.at))
-    recorded_row = _record(connection, evaluation, fresh=fresh, run_ids=run_ids)
-    return Committed(recorded_row, row, tuple(wanted.partition for wanted in fresh))
+        row = touch(connection, evaluation)
+        return Committed(record(connection, _stale(evaluation, row)), row)
+    history_row, partitions = settle(connection, evaluation, identity=identity)
+    return Committed(history_row, row, partitions)
+
+
+def commit_push(
+    connection: Connection,
+    spec: SensorSpec,
+    outcome: Outcome[Any] | SkipReason,
+    *,
+    message_id: str,
+    now: datetime,
+    catalog: Catalog,
+    identity: Identity,
+) -> Committed:
+    """Write the evaluation of a pushed message, or find the one that settled it.
+
+    What was skipped or failed does not consume the message id: a later push of it is evaluated again.
+
+    Raises:
+        SensorNotFound: there is no such sensor, or it was removed.
+    """
+    start = begin_push(read(connection, spec.name), message_id)
+    known = recorded(connection, start.eval_key)
+    if known and known[-1].status in SETTLED:
+        return Committed(known[-1], start.row)
+    skipped = SkipReason.PAUSED if start.row.paused else outcome
+    if isinstance(skipped, SkipReason):
+        evaluation = skip(start, skipped, now=now, earlier=len(known))
+    else:
+        evaluation = decide_push(
+            spec, start, skipped, message_id=message_id, earlier=len(known), now=now, catalog=catalog
+        )
+    row = touch(connection, evaluation)
+    history_row, partitions = settle(connection, evaluation, identity=identity)
+    return Committed(history_row, row, partitions)
 
 
 def set_fault(connection: Connection, name: str, fault: Fault, *, present: bool) -> SensorRow:
@@ -218,7 +231,7 @@ def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None
         name=before.name,
         expected=before.state_version,
         cursor=evaluation.cursor_after,
-        version=_version_after(evaluation),
+        version=version_after(evaluation),
         failures=evaluation.failures,
         faults=Json(sorted(faults)),
         status=status,
@@ -228,18 +241,6 @@ def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None
         now=evaluation.at,
     )
     return sensor_of(advanced[0]) if advanced else None
-
-
-def _touch(connection: Connection, evaluation: Evaluation) -> SensorRow:
-    """The sensor's row after a poll that changes nothing but its times."""
-    touched = connection.execute(
-        _TOUCH,
-        name=evaluation.start.row.name,
-        epoch=evaluation.start.epoch,
-        next_poll_at=evaluation.next_poll_at,
-        now=evaluation.at,
-    )
-    return sensor_of(touched[0])
 
 
 def _stale(evaluation: Evaluation, row: SensorRow) -> Evaluation:
@@ -252,62 +253,3 @@ def _stale(evaluation: Evaluation, row: SensorRow) -> Evaluation:
         reason_code="stale",
         requests=(),
     )
-
-
-def _arrived(connection: Connection, evaluation: Evaluation) -> Iterable[Request]:
-    """The requests whose arrival is not known yet; it is from now on."""
-    values = {"sensor": evaluation.start.row.name, "eval_id": evaluation.eval_id, "now": evaluation.at}
-    lookback = evaluation.lookback
-    for key in evaluation.seen:
-        connection.execute(_ARRIVE, values, key=key)
-    for wanted in evaluation.requests:
-        if wanted.arrival is None or connection.execute(_ARRIVE, values, key=wanted.arrival):
-            yield wanted
-        elif lookback is not None:
-            # What is seen again stays known; half the lookback apart, so that most polls write nothing for it.
-            half = evaluation.at - timedelta(seconds=lookback / 2)
-            connection.execute(_SEEN_AGAIN, values, key=wanted.arrival, before=half)
-    if lookback is not None and any(wanted.arrival is not None for wanted in evaluation.requests):
-        connection.execute(_FORGET, values, before=evaluation.at - timedelta(seconds=lookback))
-
-
-def _requested(
-    connection: Connection, wanted: Iterable[Request], identity: Identity, now: datetime
-) -> Iterable[str]:
-    for one in wanted:
-        requested = request(connection, one.resolved, identity=identity, now=now)
-        if not requested.conflict:
-            yield requested.run_id
-
-
-def _record(
-    connection: Connection, evaluation: Evaluation, *, fresh: tuple[Request, ...] = (), run_ids: tuple[str, ...] = ()
-) -> EvaluationRow:
-    duplicates = len(evaluation.requests) - len(fresh)
-    status, reason = evaluation.status, evaluation.reason
-    if duplicates and not fresh:
-        status, reason = EvaluationStatus.NO_TRIGGER, f"all {duplicates} arrivals were committed before"
-    before = evaluation.start.row
-    recorded = connection.execute(
-        _RECORD,
-        eval_id=evaluation.eval_id,
-        eval_key=evaluation.start.eval_key,
-        sensor=before.name,
-        trigger=evaluation.start.cause,
-        status=status,
-        reason=reason,
-        reason_code=evaluation.reason_code,
-        expected=before.state_version,
-        version=_version_after(evaluation),
-        cursor_before=before.cursor_text,
-        cursor_after=evaluation.cursor_after,
-        request_count=len(fresh),
-        duplicate_count=duplicates,
-        run_ids=Json(list(run_ids)),
-        now=evaluation.at,
-    )
-    return evaluation_of(recorded[0])
-
-
-def _version_after(evaluation: Evaluation) -> int:
-    return evaluation.start.row.state_version + int(evaluation.status in SETTLED)

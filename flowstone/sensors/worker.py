@@ -26,10 +26,11 @@ from flowstone.errors import RuntimeStopped, StoreUnavailable, ValidationError
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
+from flowstone.sensors.announcing import announce
 from flowstone.sensors.book import PollGate
 from flowstone.sensors.cleanup import clean_up
 from flowstone.sensors.cursor import read_state
-from flowstone.sensors.evaluation import Evaluation, PollStart, begin, decide, first_cursor, skip
+from flowstone.sensors.evaluation import Evaluation, Start, begin, decide, first_cursor, skip
 from flowstone.sensors.job import Job, Phase, Purpose
 from flowstone.sensors.messages import (
     Called,
@@ -44,19 +45,18 @@ from flowstone.sensors.messages import (
     TimerDue,
 )
 from flowstone.sensors.polling import call_init, call_name, call_poll
-from flowstone.sensors.rows import EvaluationStatus, Fault, SensorRow, SkipReason
+from flowstone.sensors.rows import Fault, SensorRow, SkipReason
 from flowstone.sensors.sensor import PollError
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.timer import PollTimer
 
-__all__ = ["STORE_RETRY", "TOPIC", "Worker"]
+__all__ = ["STORE_RETRY", "Worker"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 STORE_RETRY = 0.5
-TOPIC = "sensors"
 ENDED_IN_ORDER = ("normal", "shutdown")
 
 
@@ -160,7 +160,7 @@ class Worker(Actor):
             return SkipReason.ABANDONED
         return SkipReason.BACKPRESSURE if backlog and self._job.purpose is Purpose.TIMER else None
 
-    def _call(self, start: PollStart) -> None:
+    def _call(self, start: Start) -> None:
         cursor, spec = start.row.cursor_text, self._spec
         call = partial(call_init, spec)
         try:
@@ -232,7 +232,7 @@ class Worker(Actor):
         else:
             self._read()
 
-    def _decide(self, start: PollStart, outcome: Outcome[Any]) -> None:
+    def _decide(self, start: Start, outcome: Outcome[Any]) -> None:
         evaluation = decide(
             self._spec,
             start,
@@ -258,10 +258,7 @@ class Worker(Actor):
         if committed is None:
             return
         self._see(committed.row)
-        if committed.evaluation.status is EvaluationStatus.TRIGGERED:
-            self._services.wake()
-            for partition in committed.partitions:
-                self._services.pubsub.publish(TOPIC, ("sensor_triggered", self.name, partition))
+        announce(self._services, committed)
         if self._job.answer is not None:
             self._job.answer.offer(committed.evaluation)
         self._finish()

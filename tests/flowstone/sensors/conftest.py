@@ -21,6 +21,7 @@ from flowstone.sensors import NoTrigger, Sensor, SensorSpec
 from flowstone.sensors.book import SensorBook
 from flowstone.sensors.calls import Sensors
 from flowstone.sensors.definitions import define, define_all
+from flowstone.sensors.deliveries import Deliveries
 from flowstone.sensors.rows import SensorRow
 from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.database import Database
@@ -149,6 +150,7 @@ class Room:
         self.sensors = Sensors(self.services, book)
         self.system.pubsub.subscribe("sensors", self.published.append)
         if run:
+            self.deliveries = self.system.start(Deliveries, self.services, book)
             self.supervisor = self.system.start(SensorSupervisor, self.services, book)
         self.settle()
         return self

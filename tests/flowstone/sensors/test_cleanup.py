@@ -61,24 +61,25 @@ def test_a_cleanup_that_raises_is_reported_and_the_sensor_stops(
 
 
 def test_a_cleanup_waits_for_the_poll_in_progress(room: Any, spec: Spec) -> None:
-    begun, gate, order = threading.Event(), threading.Event(), list[str]()
+    refused = threading.Event()
 
-    def poll(state: Any) -> Any:
-        begun.set()
-        gate.wait(20)
-        order.append("polled")
-        return NoTrigger()
+    class Signalling(PollGate):
+        def enter(self, opened: Callable[[], None]) -> bool:
+            entered = super().enter(opened)
+            if not entered:
+                refused.set()
+            return entered
 
-    made = spec(poll)
-    made.sensor.cleanup = lambda state: order.append("cleaned")
-    room.open(made)
-    room.sensors.ref("orders").tell(Poll())
-    assert begun.wait(5)
-    stopping = threading.Thread(target=room.sensors.remove, args=("orders",))
-    stopping.start()
-    gate.set()
-    stopping.join()
-    assert order == ["polled", "cleaned"]
+    room.open()
+    made, gate = spec(), Signalling()
+    assert gate.enter(lambda: None)
+    cleaning = threading.Thread(target=clean_up, args=(room.polls, made, gate, 7, Future()))
+    cleaning.start()
+    assert refused.wait(5)
+    assert made.sensor.cleaned == []
+    gate.leave()
+    cleaning.join()
+    assert made.sensor.cleaned == [7]
 
 
 def test_a_cleanup_that_hangs_does_not_hold_up_the_stop(

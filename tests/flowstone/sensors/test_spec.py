@@ -78,7 +78,7 @@ def test_an_asset_may_be_the_target() -> None:
         ({"partition": "day"}, "expected partition to be callable"),
         ({"poll_interval": 3}, "did you mean 'every'"),
         ({"evry": 3}, "did you mean 'every'"),
-        ({"on_trigger": print}, "does not take 'on_trigger'"),
+        ({"on_trigger": "print"}, "expected on_trigger to be callable"),
     ],
 )
 def test_a_bad_option_is_refused(options: dict[str, Any], said: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from actors.testing import assert_actor_state
 from flowstone.errors import StoreUnavailable
 from flowstone.outcome import Outcome
-from flowstone.sensors import NoTrigger, Poll, SensorSpec, Trigger
+from flowstone.sensors import NoTrigger, Poll, Push, SensorSpec, Trigger
 from flowstone.sensors.definitions import define
 from flowstone.sensors.messages import Called
 from flowstone.sensors.rows import Fault
@@ -177,3 +177,28 @@ def test_the_outcome_of_an_earlier_call_is_dropped_and_counted(room: Any, spec: 
     room.settle()
     assert_actor_state(ref, lambda s: s.stale_outcomes == 1)
     assert room.statuses() == []
+
+
+def test_a_delivery_whose_end_the_store_refuses_is_not_called_again(room: Any, spec: Spec) -> None:
+    calls: list[Any] = []
+
+    def callback(event: Any) -> None:
+        calls.append(event)
+        room.services.database.faults["before"] = 3
+
+    room.open(spec(Trigger("a"), on_trigger=callback, every=None), through=Faulty)
+    room.sensors.poll("orders")
+    room.clock.advance("5s")
+    assert [delivery.status for delivery in room.sensors.deliveries("orders")] == ["delivered"]
+    assert len(calls) == 1
+
+
+def test_deliveries_are_looked_for_when_the_store_is_back(room: Any, spec: Spec) -> None:
+    calls: list[Any] = []
+    room.open(SensorSpec("orders", Push(), on_trigger=calls.append), through=Faulty)
+    room.services.database.faults["read"] = 3
+    room.sensors.push("orders", "a", message_id="m")
+    room.settle()
+    assert calls == []
+    room.clock.advance("5s")
+    assert len(calls) == 1

@@ -109,6 +109,11 @@ def test_a_sensor_is_added_while_the_others_run(room: Any, spec: Spec) -> None:
     assert [row.name for row in room.sensors.list()] == ["added", "orders"]
 
 
+def test_a_sensor_that_only_calls_back_may_be_added(room: Any, scripted: Any) -> None:
+    room.open()
+    assert room.sensors.add("nobody", scripted(), on_trigger=print).status == "active"
+
+
 def test_a_sensor_that_is_removed_cleans_up_and_is_gone(room: Any, spec: Spec) -> None:
     made = spec(NoTrigger(state=4))
     room.open(made)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from actors.testing import assert_actor_state, cast_and_sync, crash
+from flowstone.outcome import Outcome
 from flowstone.sensors import Arrival, NoTrigger, Poll, PollError, SensorSpec, Trigger
 from flowstone.sensors.backoff import CAP
+from flowstone.sensors.messages import Called
 from flowstone.sensors.steering import pause
 
 Spec = Callable[..., SensorSpec]
@@ -453,3 +455,15 @@ def test_stopping_lets_the_sensor_clean_up_with_its_last_state(room: Any, spec: 
     room.sensors.poll("orders")
     room.close()
     assert made.sensor.cleaned == [3]
+
+
+def test_an_answer_of_another_generation_is_not_taken_for_this_polls(room: Any, spec: Spec) -> None:
+    hang = Hang(NoTrigger(state="mine"))
+    room.open(spec(hang, every=None))
+    ref = room.sensors.ref("orders")
+    answer = ref.ask(Poll(), block=False)
+    assert hang.begun.wait(5)
+    ref.tell(Called(0, Outcome(value=Trigger("stale", state="stale"))))
+    hang.let_go()
+    assert answer.get(timeout=5).cursor_after["state"] == "mine"
+    assert_actor_state(ref, lambda s: s.stale_outcomes == 1)
