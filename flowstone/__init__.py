@@ -62,6 +62,7 @@ from flowstone.sensors.sensor import Arrival, NoTrigger, PollError, Sensor, Trig
 from flowstone.sensors.spec import SensorSpec
 
 if TYPE_CHECKING:
+    from flowstone.client import Client
     from flowstone.runtime import Runtime
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "Asset",
     "AssetNotFound",
     "BackfillNotFound",
+    "Client",
     "ConfigError",
     "Context",
     "Cron",
@@ -129,6 +131,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Client":
+        from flowstone.client import Client
+
+        return Client
     if name == "Runtime":
         from flowstone.runtime import Runtime
 

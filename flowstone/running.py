@@ -9,64 +9,32 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from actors import ActorDeadError, ActorRef, AskTimeout, Clock, Row, System
+from actors import ActorDeadError, ActorRef, AskTimeout, Row, System
 from actors.events import ActorRestarted, Event
+from flowstone.assembly import Definitions, Settings, checked_catalog, register_all, services_of
 from flowstone.audit.store import record
-from flowstone.core.catalog import Catalog
-from flowstone.core.run import Identity
 from flowstone.ending import Ending
-from flowstone.errors import StoreUnavailable, ValidationError, shown
-from flowstone.executors.threads import ThreadExecutor
-from flowstone.io import FilesIO, IOManager, MemoryIO
-from flowstone.pipeline import Pipeline, check_together
+from flowstone.errors import StoreUnavailable
 from flowstone.runs.messages import Quiesce
 from flowstone.runs.recovery import put_back, recover, running_of
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.schedules.calls import Schedules
-from flowstone.schedules.rules import Rules
-from flowstone.schedules.store import register
-from flowstone.sensors.book import SensorBook
 from flowstone.sensors.calls import Sensors
-from flowstone.sensors.definitions import define_all
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
-from flowstone.state.url import place_of
-from flowstone.tree import Definitions, root_spec
+from flowstone.tree import root_spec
 
-__all__ = ["Running", "Settings", "io_managers_of", "start"]
+__all__ = ["Running", "start"]
 
 log = logging.getLogger(__name__)
 
 _DUE = """
     select run_id from run where status = 'running' or (status = 'queued' and ready_at <= :now) order by id limit 1
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a runtime was told, checked."""
-
-    url: str
-    pipelines: tuple[Pipeline, ...]
-    io: Mapping[str, IOManager]
-    default_io: str
-    identity: Identity
-    max_concurrency: int
-    max_queue: int
-    scheduler: bool
-    sensors: bool
-    backend: str
-    clock: Clock | None
-    system: System | None
 
 
 class Running:
@@ -176,8 +144,7 @@ def start(settings: Settings) -> Running:
         ValidationError: the definitions do not fit together.
         StoreLocked, StoreUnavailable: the store is held by another runtime, or can't be used.
     """
-    catalog = check_together(settings.pipelines)
-    _check_managers(catalog, settings.io)
+    catalog = checked_catalog(settings)
     with ExitStack() as parts:
         system = settings.system
         if system is None:
@@ -185,80 +152,14 @@ def start(settings: Settings) -> Running:
             parts.callback(system.stop)
         database = Database.open(settings.url, work=system.work)
         parts.callback(database.close)
-        services = _services(settings, catalog, system, database, parts)
+        services = services_of(
+            settings, catalog, database, parts, clock=system.clock, work=system.work, pubsub=system.pubsub
+        )
         database.transact(lambda connection: recover(connection, boot=services.boot, now=services.clock.now()))
-        definitions = _registered(settings, services)
+        register_all(settings, services)
+        definitions = Definitions.of(settings.pipelines)
         spec = root_spec(services, definitions, scheduler=settings.scheduler, sensors=settings.sensors)
         return Running(system, services, definitions, system.spawn(spec), parts.pop_all())
-
-
-def _registered(settings: Settings, services: Services) -> Definitions:
-    """Write the definitions of the code into the store, and keep what of them only code can hold."""
-    schedules = [schedule for pipeline in settings.pipelines for schedule in pipeline.schedules]
-    sensors = [spec for pipeline in settings.pipelines for spec in pipeline.sensors]
-    now = services.clock.now()
-
-    def register_all(connection: Connection) -> None:
-        register(connection, schedules, now)
-        define_all(connection, sensors, actor="code", now=now)
-
-    services.database.transact(register_all)
-    return Definitions(Rules(schedules), SensorBook(sensors))
-
-
-def io_managers_of(
-    url: str, given: Mapping[str, IOManager], default: str | None
-) -> tuple[dict[str, IOManager], str]:
-    """The IO managers by name, and the name of the default one: `files` beside a store in a file, else `memory`.
-
-    Raises:
-        ValidationError: the default is none of them, or one of them is no IO manager.
-        ConfigError: the URL is wrong.
-    """
-    path = place_of(url).path
-    files: dict[str, IOManager] = {} if path is None else {"files": FilesIO(Path(f"{path}.values"))}
-    for name, manager in given.items():
-        if not isinstance(manager, IOManager):
-            raise ValidationError(f"expected io_managers[{name!r}] to be an IO manager, got: {shown(manager)}")
-    managers: dict[str, IOManager] = {"memory": MemoryIO(), **files, **given}
-    chosen = default or ("memory" if path is None else "files")
-    if chosen not in managers:
-        known = ", ".join(sorted(managers))
-        raise ValidationError(f"expected io_manager to be one of {known}, got: {shown(default)}")
-    return managers, chosen
-
-
-def _services(
-    settings: Settings, catalog: Catalog, system: System, database: Database, parts: ExitStack
-) -> Services:
-    workers: dict[str, Any] = {"clock": system.clock, "work": system.work}
-    executor = ThreadExecutor("assets", threads=settings.max_concurrency, **workers)
-    polls = ThreadExecutor("polls", threads=None, **workers)
-    parts.callback(executor.stop, 0.0)
-    parts.callback(polls.stop, 0.0)
-    return Services(
-        database=database,
-        catalog=catalog,
-        clock=system.clock,
-        executor=executor,
-        polls=polls,
-        pubsub=system.pubsub,
-        future=system.future,
-        io=settings.io,
-        default_io=settings.default_io,
-        boot=uuid.uuid4().hex,
-        identity=settings.identity,
-        max_concurrency=settings.max_concurrency,
-        max_queue=settings.max_queue,
-    )
-
-
-def _check_managers(catalog: Catalog, managers: Mapping[str, IOManager]) -> None:
-    known = ", ".join(sorted(managers))
-    for asset in catalog.assets.values():
-        if asset.io_manager is not None and asset.io_manager not in managers:
-            expected = f"expected io_manager of asset {asset.name!r} to be one of {known}"
-            raise ValidationError(f"{asset.location}: {expected}, got: {asset.io_manager!r}")
 
 
 def _record_restart(connection: Connection, event: ActorRestarted, now: datetime) -> None:

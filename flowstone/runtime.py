@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from actors import Clock, Row, System
 from actors.pubsub import PubSub
+from flowstone.assembly import Settings, io_managers_of
 from flowstone.audit.calls import AuditLog
 from flowstone.core.checks import check_int
 from flowstone.core.keywords import checked_keywords
@@ -20,7 +21,7 @@ from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, Val
 from flowstone.health import Health, health_of
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
-from flowstone.running import Running, Settings, io_managers_of, start
+from flowstone.running import Running, start
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.records import Record
 from flowstone.runs.services import Services

@@ -15,30 +15,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from actors import ChildSpec, Supervisor
+from flowstone.assembly import Definitions
 from flowstone.runs.dispatcher import Dispatcher, Materializers
 from flowstone.runs.services import Services
-from flowstone.schedules.rules import Rules
 from flowstone.schedules.scheduler import Scheduler
-from flowstone.sensors.book import SensorBook
 from flowstone.sensors.deliveries import Deliveries
 from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.store_actor import StoreActor
 
-__all__ = ["Definitions", "root_spec"]
+__all__ = ["root_spec"]
 
 SERVICE_RESTARTS = 20
 SERVICE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Definitions:
-    """What of schedules and sensors only the code holds: rules and sensors, which are no rows."""
-
-    rules: Rules
-    sensors: SensorBook
 
 
 def root_spec(

@@ -13,7 +13,8 @@ from flowstone.cli.output import print_json
 from flowstone.cli.settings import Command, settings_of
 from flowstone.pipeline import Pipeline
 from flowstone.runs.services import Services
-from flowstone.tree import Definitions, root_spec
+from flowstone.assembly import Definitions
+from flowstone.tree import root_spec
 
 __all__ = ["tree"]
 

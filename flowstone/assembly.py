@@ -1,0 +1,149 @@
+"""What a runtime and a client are put together from: checked settings, the catalog, and what the rooms share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from actors import Clock, Future, System, WorkCount
+from actors.pubsub import PubSub
+from flowstone.core.catalog import Catalog
+from flowstone.core.run import Identity
+from flowstone.errors import ValidationError, shown
+from flowstone.executors.threads import ThreadExecutor
+from flowstone.io import FilesIO, IOManager, MemoryIO
+from flowstone.pipeline import Pipeline, check_together
+from flowstone.runs.services import Services
+from flowstone.schedules.rules import Rules
+from flowstone.schedules.store import register
+from flowstone.sensors.book import SensorBook
+from flowstone.sensors.definitions import define_all
+from flowstone.state.connection import Connection
+from flowstone.state.database import Database
+from flowstone.state.url import place_of
+
+__all__ = ["Definitions", "Settings", "checked_catalog", "io_managers_of", "register_all", "services_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a runtime was told, checked."""
+
+    url: str
+    pipelines: tuple[Pipeline, ...]
+    io: Mapping[str, IOManager]
+    default_io: str
+    identity: Identity
+    max_concurrency: int
+    max_queue: int
+    scheduler: bool
+    sensors: bool
+    backend: str
+    clock: Clock | None
+    system: System | None
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """What of schedules and sensors only the code holds: rules and sensors, which are no rows."""
+
+    rules: Rules
+    sensors: SensorBook
+
+    @classmethod
+    def of(cls, pipelines: Iterable[Pipeline]) -> Self:
+        """What these pipelines hold."""
+        together = list(pipelines)
+        rules = Rules(schedule for pipeline in together for schedule in pipeline.schedules)
+        return cls(rules, SensorBook(spec for pipeline in together for spec in pipeline.sensors))
+
+
+def register_all(settings: Settings, services: Services) -> None:
+    """Write the definitions of the code into the store; what is not among them any more is orphaned."""
+    schedules = [schedule for pipeline in settings.pipelines for schedule in pipeline.schedules]
+    sensors = [spec for pipeline in settings.pipelines for spec in pipeline.sensors]
+    now = services.clock.now()
+
+    def write(connection: Connection) -> None:
+        register(connection, schedules, now)
+        define_all(connection, sensors, actor="code", now=now)
+
+    services.database.transact(write)
+
+
+def io_managers_of(
+    url: str, given: Mapping[str, IOManager], default: str | None
+) -> tuple[dict[str, IOManager], str]:
+    """The IO managers by name, and the name of the default one: `files` beside a store in a file, else `memory`.
+
+    Raises:
+        ValidationError: the default is none of them, or one of them is no IO manager.
+        ConfigError: the URL is wrong.
+    """
+    path = place_of(url).path
+    files: dict[str, IOManager] = {} if path is None else {"files": FilesIO(Path(f"{path}.values"))}
+    for name, manager in given.items():
+        if not isinstance(manager, IOManager):
+            raise ValidationError(f"expected io_managers[{name!r}] to be an IO manager, got: {shown(manager)}")
+    managers: dict[str, IOManager] = {"memory": MemoryIO(), **files, **given}
+    chosen = default or ("memory" if path is None else "files")
+    if chosen not in managers:
+        known = ", ".join(sorted(managers))
+        raise ValidationError(f"expected io_manager to be one of {known}, got: {shown(default)}")
+    return managers, chosen
+
+
+def services_of(
+    settings: Settings,
+    catalog: Catalog,
+    database: Database,
+    parts: ExitStack,
+    *,
+    clock: Clock,
+    work: WorkCount,
+    pubsub: PubSub,
+) -> Services:
+    """What the rooms share; `parts` takes the executors down again."""
+    workers: dict[str, Any] = {"clock": clock, "work": work}
+    executor = ThreadExecutor("assets", threads=settings.max_concurrency, **workers)
+    polls = ThreadExecutor("polls", threads=None, **workers)
+    parts.callback(executor.stop, 0.0)
+    parts.callback(polls.stop, 0.0)
+    return Services(
+        database=database,
+        catalog=catalog,
+        clock=clock,
+        executor=executor,
+        polls=polls,
+        pubsub=pubsub,
+        future=Future,
+        io=settings.io,
+        default_io=settings.default_io,
+        boot=uuid.uuid4().hex,
+        identity=settings.identity,
+        max_concurrency=settings.max_concurrency,
+        max_queue=settings.max_queue,
+    )
+
+
+def checked_catalog(settings: Settings) -> Catalog:
+    """The assets of all pipelines, when the definitions fit together and name IO managers that there are.
+
+    Raises:
+        ValidationError: they do not.
+    """
+    catalog = check_together(settings.pipelines)
+    _check_managers(catalog, settings.io)
+    return catalog
+
+
+def _check_managers(catalog: Catalog, managers: Mapping[str, IOManager]) -> None:
+    known = ", ".join(sorted(managers))
+    for asset in catalog.assets.values():
+        if asset.io_manager is not None and asset.io_manager not in managers:
+            expected = f"expected io_manager of asset {asset.name!r} to be one of {known}"
+            raise ValidationError(f"{asset.location}: {expected}, got: {asset.io_manager!r}")

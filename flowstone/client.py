@@ -1,0 +1,141 @@
+"""A client: the store of a runtime, opened beside it and without actors.
+
+What needs no actor works the same as on the runtime, in the same transactions; the runtime that holds the store sees
+the commits within a second. Where no runtime holds it, the client first writes the definitions of its pipelines, as a
+runtime would at its start.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Any, Self
+
+from actors import RealClock, WorkCount
+from actors.pubsub import PubSub
+from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
+from flowstone.audit.calls import AuditLog
+from flowstone.core.catalog import Catalog
+from flowstone.core.partitions import Partition
+from flowstone.core.run import Identity
+from flowstone.errors import RuntimeStopped, StoreLocked, ValidationError, shown
+from flowstone.pipeline import Pipeline
+from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
+from flowstone.runs.services import Services
+from flowstone.schedules.calls import Schedules
+from flowstone.sensors.calls import Sensors
+from flowstone.state.database import Database
+
+__all__ = ["Client"]
+
+
+class Client:
+    """The calls of a runtime that need no actor; use it as a context manager.
+
+    Raises:
+        ValidationError: what is given is no pipeline.
+        ConfigError: the URL of the store is wrong.
+    """
+
+    def __init__(
+        self,
+        *pipelines: Pipeline,
+        store: str = "sqlite:///flowstone.db",
+        namespace: str = "default",
+        secret: str = "",
+    ) -> None:
+        for pipeline in pipelines:
+            if not isinstance(pipeline, Pipeline):
+                raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
+        managers, default = io_managers_of(store, {}, None)
+        self._settings = Settings(
+            url=store,
+            pipelines=pipelines,
+            io=managers,
+            default_io=default,
+            identity=Identity(namespace, secret),
+            max_concurrency=1,
+            max_queue=10_000,
+            scheduler=False,
+            sensors=False,
+            backend="auto",
+            clock=RealClock(),
+            system=None,
+        )
+        self._parts = ExitStack()
+        self._services: Services | None = None
+        self._definitions = Definitions.of(pipelines)
+
+    def __enter__(self) -> Self:
+        """Open the store.
+
+        Raises:
+            ValidationError: the definitions do not fit together.
+            StoreUnavailable: the store can't be used.
+        """
+        catalog = checked_catalog(self._settings)
+        with suppress(StoreLocked), ExitStack() as alone:
+            register_all(self._settings, self._opened(catalog, alone, exclusive=True))
+        self._services = self._opened(catalog, self._parts, exclusive=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._services = None
+        self._parts.close()
+
+    def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
+        """Ask for an asset's value; the runtime that holds the store, or the next one, makes it.
+
+        Raises:
+            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+            RunKeyConflict: the run key means something else already.
+        """
+        return ask(self._get(), asset, partition, patient=True, **options)
+
+    def get(self, asset: str, partition: Partition = None) -> Any:
+        """The newest value of an asset for a partition.
+
+        Raises:
+            AssetNotFound, PartitionError: the request makes no sense.
+            ValueNotFound: it was never made, or it is gone.
+        """
+        return value_of(self._get(), asset, partition)
+
+    @property
+    def schedules(self) -> Schedules:
+        """Calls about schedules."""
+        return Schedules(self._get(), self._definitions.rules)
+
+    @property
+    def sensors(self) -> Sensors:
+        """Calls about sensors; those that ask an actor are refused."""
+        return Sensors(self._get(), self._definitions.sensors)
+
+    @property
+    def runs(self) -> Runs:
+        """Calls about runs."""
+        return Runs(self._get())
+
+    @property
+    def materializations(self) -> Materializations:
+        """Calls about the assets within runs."""
+        return Materializations(self._get())
+
+    @property
+    def audit(self) -> AuditLog:
+        """Calls about who did what."""
+        return AuditLog(self._get().database)
+
+    def _get(self) -> Services:
+        if self._services is None:
+            raise RuntimeStopped("the client is not open: use it as a context manager")
+        return self._services
+
+    def _opened(self, catalog: Catalog, parts: ExitStack, *, exclusive: bool) -> Services:
+        work = WorkCount()
+        clock = self._settings.clock or RealClock()
+        database = Database.open(self._settings.url, work=work, exclusive=exclusive)
+        parts.callback(database.close)
+        return services_of(self._settings, catalog, database, parts, clock=clock, work=work, pubsub=PubSub())

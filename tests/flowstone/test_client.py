@@ -1,0 +1,67 @@
+"""Clients: the calls that need no actor, on the store of a runtime that runs, or that will."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import flowstone as fs
+import pytest
+from flowstone.testing import ScriptedSensor
+
+
+def shop() -> fs.Pipeline:
+    made = fs.Pipeline("shop")
+    made.asset(lambda context: context.partition, name="raw")
+    made.schedule("nightly", cron="0 2 * * *", target="raw")
+    made.sensor("files", ScriptedSensor(), every="1h", target="raw")
+    return made
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/shop.db"
+
+
+def test_a_client_needs_no_runtime_and_leaves_its_work_to_the_next(url: str) -> None:
+    with fs.Client(shop(), store=url) as client:
+        run_id = client.materialize_async("raw", partition="a").run_id
+        assert [schedule.name for schedule in client.schedules.list()] == ["nightly"]
+        assert [sensor.name for sensor in client.sensors.list()] == ["files"]
+        client.schedules.pause("nightly", by="ada")
+        tick = client.schedules.trigger("nightly")
+        assert client.runs.get(run_id).status == "queued"
+        assert client.audit.list(event_type="schedule.paused")[0].actor == "ada"
+    with fs.Runtime(shop(), store=url) as runtime:
+        runtime.drain(timeout=20)
+        assert runtime.get("raw", partition="a") == "a"
+        assert runtime.runs.get(tick.run_id or "").status == "success"
+        assert not runtime.schedules.get("nightly").enabled
+
+
+def test_a_runtime_sees_what_a_client_commits(url: str) -> None:
+    done = threading.Event()
+    pipeline = shop()
+    pipeline.asset(lambda context: done.set(), name="seen")
+    with fs.Runtime(pipeline, store=url), fs.Client(pipeline, store=url) as client:
+        handle = client.materialize_async("seen")
+        assert done.wait(20)
+        assert handle.run_id in {run.run_id for run in client.runs.list()}
+
+
+def test_a_client_beside_a_runtime_changes_no_definitions(url: str) -> None:
+    with fs.Runtime(shop(), store=url) as runtime, fs.Client(store=url) as client:
+        assert client.schedules.get("nightly").status == "active"
+        assert runtime.schedules.get("nightly").status == "active"
+
+
+def test_a_client_does_not_keep_a_runtime_out(url: str) -> None:
+    with fs.Client(shop(), store=url), fs.Runtime(shop(), store=url) as runtime:
+        assert runtime.health().status == "ok"
+
+
+def test_a_client_that_is_not_open_says_so(url: str) -> None:
+    with pytest.raises(fs.RuntimeStopped, match="context manager"):
+        fs.Client(shop(), store=url).runs.list()
+    with pytest.raises(fs.ValidationError, match="expected pipelines"):
+        fs.Client("shop")  # type: ignore[arg-type]
