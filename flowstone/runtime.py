@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from actors import Clock, Row, System
 from actors.pubsub import PubSub
+from flowstone.aio import Aio
 from flowstone.assembly import Settings, io_managers_of
 from flowstone.audit.calls import AuditLog
 from flowstone.core.checks import check_int
@@ -84,6 +85,7 @@ class Runtime:
             clock=clock,
             system=system,
         )
+        self._aio = Aio(self)
         self._lock = threading.Lock()
         self._running: Running | None = None
         self._pid = os.getpid()
@@ -120,6 +122,20 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.aio.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aio.stop()
+
+    @property
+    def aio(self) -> Aio:
+        """The same calls for asyncio: `await runtime.aio.materialize(…)`, `await runtime.aio.sensors.poll(…)`."""
+        return self._aio
 
     def run_forever(self, *, ready: Callable[[], object] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then shut down in order; a second signal ends the process at once.
