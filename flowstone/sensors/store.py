@@ -30,7 +30,7 @@ from flowstone.sensors.rows import (
 )
 from flowstone.sensors.spec import SensorSpec
 from flowstone.state.connection import Connection
-from flowstone.state.fields import Json
+from flowstone.state.fields import Json, json_value
 from flowstone.state.page import Page, page
 
 __all__ = [
@@ -223,9 +223,9 @@ def history(
 def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None:
     """The sensor's row after the compare-and-set; None when it was changed since the poll started."""
     before = evaluation.start.row
-    current = read(connection, before.name)
-    faults = evaluation.faults | (current.faults & {Fault.CRASHES})
-    status, reason = standing(faults, paused=current.paused, reason=current.reason)
+    faults = evaluation.faults | {Fault(name) for name in _crashes(connection, before.name)}
+    # Whoever pauses raises the version, so that a sensor whose version is still the same is as it was.
+    status, reason = standing(faults, paused=before.paused, reason=before.reason)
     advanced = connection.execute(
         _ADVANCE,
         name=before.name,
@@ -241,6 +241,12 @@ def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None
         now=evaluation.at,
     )
     return sensor_of(advanced[0]) if advanced else None
+
+
+def _crashes(connection: Connection, name: str) -> list[str]:
+    """The fault of crashes, which the supervisor writes at any time, where the sensor has it."""
+    found = connection.execute("select faults from sensor where name = :name", name=name)
+    return [fault for row in found for fault in json_value(row["faults"]) if fault == Fault.CRASHES]
 
 
 def _stale(evaluation: Evaluation, row: SensorRow) -> Evaluation:
