@@ -121,6 +121,8 @@ class Cell(Task):
         self.waiters: list[Future[Any]] | None = None
 
     bounded = False
+    as_slot = None
+    """The slot that a target is, None for an incarnation; asked often, and `isinstance` is slow on abstract classes."""
 
     @property
     def path(self) -> str:

@@ -29,7 +29,7 @@ class ActorRef(pykka.ActorRef[Any]):
     def __init__(self, target: Cell | Slot) -> None:
         # pykka's constructor would read an actor, which lives elsewhere; what pykka's proxies need of it is in __getattr__.
         self._target = target
-        self._slot = None if isinstance(target, Cell) else target
+        self._slot = target.as_slot
         self._post = target.backend.post
 
     @property
@@ -40,7 +40,8 @@ class ActorRef(pykka.ActorRef[Any]):
     @property
     def cell(self) -> Cell | None:
         """Return the incarnation that messages go to now, for the package's own use."""
-        return self._target if isinstance(self._target, Cell) else self._target.cell
+        cell: Cell | None = self._target if self._slot is None else self._slot.cell  # type: ignore[assignment]  # no slot: a cell
+        return cell
 
     def is_alive(self) -> bool:
         """Tell whether the actor (of a name that survives restarts: its present incarnation) has not ended."""
@@ -60,8 +61,8 @@ class ActorRef(pykka.ActorRef[Any]):
         """
         target = self._target
         if block:
-            asking = current_task()
-            if asking is not None:
+            asking, asked = current_task(), target.present
+            if asking is not None and asked is not None and (asked is asking or asked.waiting_for is not None):
                 refuse_cycle(asking, target)
         future: Future[Any] = Future()
         future.target = target

@@ -63,6 +63,11 @@ class Slot(Target):
         return self._ref
 
     @property
+    def as_slot(self) -> Slot:
+        """Return this slot."""
+        return self
+
+    @property
     def bounded(self) -> bool:
         """Tell whether delivering may have to wait for room."""
         return self.spec.bounds is not None

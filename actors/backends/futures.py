@@ -14,15 +14,12 @@ import pykka
 from actors.backends.base import RUNNERS, Target, Task
 from actors.clock import Clock
 from actors.errors import AskCycleError, AskTimeout
-from actors.raw import Guard, Lock, get_ident
+from actors.raw import Lock, get_ident
 
 __all__ = ["Future", "refuse_cycle", "wait_in_thread"]
 
 T = TypeVar("T")
 LONGEST_CHAIN = 10_000
-
-# One lock for all futures: it is held for a few assignments, and a lock each would double the cost of an ask.
-_SETTLING = Guard()
 
 
 class Future(pykka.Future[T]):
@@ -30,14 +27,17 @@ class Future(pykka.Future[T]):
 
     _get_hook = None
     _outcome: tuple[Any, BaseException | None] | None = None
-    _waiters: list[Callable[[], object]] | None = None
     target: Target | None = None
     """Whose answer this is; None for a future of nobody's."""
     what = "the future"
 
     def __init__(self) -> None:
-        # pykka's constructor only sets what the class sets here.
-        pass
+        # Without a lock, since a lock for each ask shows. Taking the one item of `_open` is what only one setter can do; and
+        # 1. whoever waits adds itself first and then looks for an outcome, 2. whoever settles sets the outcome first and then
+        # takes the waiters one by one: so each waiter is either woken or has seen the outcome, and takes itself back.
+        # pykka's own constructor only sets what the class sets here.
+        self._open = [True]
+        self._waiters: list[Callable[[], object]] = []
 
     def get(self, *, timeout: float | None = None) -> Any:
         """Return the value, or raise the exception, waiting for it up to `timeout` seconds.
@@ -91,37 +91,38 @@ class Future(pykka.Future[T]):
 
     def offer(self, value: Any, error: BaseException | None = None) -> bool:
         """Settle if that has not happened yet; returns whether it did."""
-        with _SETTLING:
-            if self._outcome is not None or self._get_hook is not None:
-                return False
-            self._outcome = (value, error)
-            waiters, self._waiters = self._waiters, None
-        if waiters is not None:
-            for wake in waiters:
-                wake()
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        self._outcome = (value, error)
+        waiters = self._waiters
+        while waiters:
+            try:
+                wake = waiters.pop(0)
+            except IndexError:
+                break
+            wake()
         return True
 
     def on_done(self, wake: Callable[[], object]) -> bool:
         """Call `wake()` once when this is settled, in the settling thread; returns False, and calls nothing, when it is already."""
-        with _SETTLING:
-            if self._outcome is not None:
-                return False
-            if self._waiters is None:
-                self._waiters = [wake]
-            else:
-                self._waiters.append(wake)
-            return True
+        self._waiters.append(wake)
+        return self._outcome is None or not self.forget(wake)
 
-    def forget(self, wake: Callable[[], object]) -> None:
-        """Take back what `on_done` was given."""
-        with _SETTLING:
-            if self._waiters is not None and wake in self._waiters:
-                self._waiters.remove(wake)
+    def forget(self, wake: Callable[[], object]) -> bool:
+        """Take back what `on_done` was given; returns whether it had not been called yet."""
+        try:
+            self._waiters.remove(wake)
+        except ValueError:
+            return False
+        return True
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Let `get` call `func(timeout)`: how pykka's `map filter reduce join` are made."""
         super().__init__()
         super().set_get_hook(func)
+        self._open.clear()
 
     def describe(self) -> str:
         """Return whose answer this is, for messages."""
@@ -129,23 +130,16 @@ class Future(pykka.Future[T]):
 
     def _wait(self, timeout: float | None, *, virtual: bool) -> bool:
         runner = RUNNERS.get(get_ident())
-        if runner is None:
-            return wait_in_thread(self, timeout, None)
-        task = runner.task()
-        if task is None or self.target is None:
-            return runner.wait(self, timeout, virtual)
-        task.waiting_for = self
-        try:
-            # Between threads two may pass the check before their messages are out; here both have said what they wait for.
-            cycle = find_cycle(task, self.target)
-            if cycle is not None:
-                self._break(cycle, virtual)
-            return runner.wait(self, timeout, virtual)
-        finally:
-            task.waiting_for = None
+        return wait_in_thread(self, timeout, None) if runner is None else runner.wait(self, timeout, virtual)
 
-    def _break(self, cycle: Cycle, asks: bool) -> None:
-        """Raise in who asks; a supervisor that waits for its child does not ask, so the last in the chain is refused instead."""
+    def refuse_cycle(self, task: Task, asks: bool) -> None:
+        """Raise AskCycleError when `task`, which has said that it waits for this, would wait for ever.
+
+        A supervisor that waits for its child does not ask (`asks` is False): the last one in the chain is refused instead.
+        """
+        cycle = find_cycle(task, self.target) if self.target is not None else None
+        if cycle is None:
+            return
         path, last = cycle
         if asks or last is None:
             raise AskCycleError(path)
@@ -157,9 +151,11 @@ Cycle = tuple[tuple[str, ...], Future[Any] | None]
 
 def find_cycle(asking: Task, target: Target) -> Cycle | None:
     """Return who waits for whom when `target` waits, itself or over others, for `asking`, and the last one's future; else None."""
+    at = target.present
+    if at is None or (at is not asking and at.waiting_for is None):
+        return None
     path = [asking.path]
     last: Future[Any] | None = None
-    at = target.present
     while at is not None and len(path) < LONGEST_CHAIN:
         path.append(at.path)
         if at is asking:

@@ -58,24 +58,24 @@ class _Worker(greenlet):
         return self.current.path if self.current is not None else "actors-worker"
 
     def run(self, task: Task) -> None:
-        backend = self._backend
+        backend, switch_to_hub = self._backend, self._backend.switch_to_hub
+        backend.workers.add(self)
         while True:
             self.current = task
             task.worker = self
-            backend.busy.add(self)
             try:
                 task.run()
             except GreenletExit:
                 # A kill that came between two messages; whoever killed has ended the actor.
                 pass
-            backend.busy.discard(self)
             self.current = task.worker = None
             if not backend.released(task, self):
-                return
+                break
             try:
-                task = backend.switch_to_hub()
+                task = switch_to_hub()
             except GreenletExit:
-                return
+                break
+        backend.workers.discard(self)
 
 
 class _Parked:
@@ -89,10 +89,12 @@ class _Parked:
         self.waiting = True
 
     def wake(self) -> None:
-        if get_ident() == self._backend.ident:
-            self.deliver(None)
-        else:
-            self._backend.cross(self, None)
+        backend = self._backend
+        if get_ident() != backend.ident:
+            backend.cross(self, None)
+        elif self.waiting:
+            self.waiting = False
+            backend.make_ready(self)
 
     def deliver(self, item: Any) -> bool:
         if self.waiting:
@@ -166,7 +168,7 @@ class GreenletBackend(Backend):
         self.own_thread = not is_patched()
         self.ident = 0
         self.ready: deque[Any] = deque()
-        self.busy: set[_Worker] = set()
+        self.workers: set[_Worker] = set()
         self.turns = 0
         self._pool: list[_Worker] = []
         self._active = 0
@@ -301,7 +303,7 @@ class GreenletBackend(Backend):
         return freed
 
     def progress(self) -> int:
-        tasks = [worker.current for worker in list(self.busy)]
+        tasks = [worker.current for worker in list(self.workers)]
         return self.turns + sum(task.handled for task in tasks if task is not None)
 
     def forgive(self) -> None:
@@ -333,13 +335,19 @@ class GreenletBackend(Backend):
     # -- on the hub's thread
 
     def task(self) -> Task | None:
-        return getattr(getcurrent(), "current", None)
+        here = getcurrent()
+        return here.current if type(here) is _Worker else None
 
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
         here = getcurrent()
         if here is self.hub:
             raise WouldBlock(f"waiting for {future.describe()} on the hub itself would stop every actor; do it in an actor or a greenlet")
-        task: Task | None = getattr(here, "current", None)
+        task: Task | None = here.current if type(here) is _Worker else None
+        if task is not None:
+            task.waiting_for = future
+            asked = future.target.present if future.target is not None else None
+            if asked is not None and (asked is task or asked.waiting_for is not None):
+                future.refuse_cycle(task, virtual)
         parked = _Parked(self, here)
         wake = parked.wake
         if not future.on_done(wake):
@@ -351,9 +359,11 @@ class GreenletBackend(Backend):
             self.switch_to_hub()
         finally:
             parked.greenlet = None
-            if task is not None and task.hung:
-                task.hung = False
-                self._activate()
+            if task is not None:
+                task.waiting_for = None
+                if task.hung:
+                    task.hung = False
+                    self._activate()
             if timer is not None:
                 timer.cancel()
             if not future.done:
@@ -374,7 +384,7 @@ class GreenletBackend(Backend):
 
     def released(self, task: Task, worker: _Worker) -> bool:
         """Take back a worker after a task's turn; returns whether it is kept."""
-        if task.waits and not task.dead:
+        if (task.mailbox or task.urgent) and not task.dead:
             if task.hung:
                 task.hung = False
                 self._activate()
@@ -406,21 +416,23 @@ class GreenletBackend(Backend):
 
     def _turn(self) -> None:
         ready, pool, bridge = self.ready, self._pool, self._bridge
-        until = time.monotonic() + SLICE
+        until, looks = time.monotonic() + SLICE, TURNS_BETWEEN_LOOKS
         while ready:
-            self.turns += 1
-            if not self.turns % TURNS_BETWEEN_LOOKS:
+            looks -= 1
+            if not looks:
+                looks = TURNS_BETWEEN_LOOKS
                 if bridge:
                     self._take_bridge()
                 if time.monotonic() > until:
                     break
+            self.turns += 1
             item = ready.popleft()
             self._on = item
-            if isinstance(item, Task):
+            if type(item) in RESUMED:
+                item.resume()
+            else:
                 worker = pool.pop() if pool else _Worker(self)
                 worker.switch(item)
-            else:
-                item.resume()
         self._on = None
         if ready:
             # Not run_callback: gevent runs many callbacks before it looks at its watchers again, and a flood would starve them.
@@ -454,7 +466,7 @@ class GreenletBackend(Backend):
         self.work.down()
 
     def _forgive(self) -> None:
-        for worker in self.busy:
+        for worker in self.workers:
             task = worker.current
             if task is not None and not task.hung:
                 task.hung = True
@@ -480,6 +492,9 @@ class GreenletBackend(Backend):
         due = self.real.run_due()
         if due is not None:
             self._arm(due)
+
+
+RESUMED = (_Parked, _Throw, GreenletBackend)
 
 
 def _settle(ended: Future[None], fn: Callable[[], None]) -> None:

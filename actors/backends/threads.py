@@ -30,8 +30,14 @@ class _Thread:
         return self._task
 
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
-        clock = self._backend.clock
-        return wait_in_thread(future, timeout, clock if virtual and clock is not self._backend.real else None)
+        clock, task = self._backend.clock, self._task
+        task.waiting_for = future
+        try:
+            # Two may pass the check of `ask` before their messages are out; here both have said what they wait for.
+            future.refuse_cycle(task, virtual)
+            return wait_in_thread(future, timeout, clock if virtual and clock is not self._backend.real else None)
+        finally:
+            task.waiting_for = None
 
     def run(self) -> None:
         ident = get_ident()
