@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 
-from actors import ActorDeadError, ActorRef, AskTimeout, Row, System
+from actors import ActorDeadError, ActorRef, AskTimeout, ChildSpec, Row, System
 from actors.events import ActorRestarted, Event
 from flowstone.assembly import Definitions, Settings, checked_catalog, register_all, services_of
 from flowstone.audit.store import record
@@ -28,7 +29,7 @@ from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.tree import root_spec
 
-__all__ = ["Running", "start"]
+__all__ = ["Opened", "Running", "opened", "start"]
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,8 @@ class Running:
     `ending` is told when the root is gone; `down` is why it is gone.
     """
 
-    def __init__(
-        self, system: System, services: Services, definitions: Definitions, root: ActorRef, parts: ExitStack
-    ) -> None:
+    def __init__(self, system: System, made: Opened, root: ActorRef, parts: ExitStack) -> None:
+        services, definitions = made.services, made.definitions
         self.system = system
         self.services = services
         self.schedules = Schedules(services, definitions.rules)
@@ -60,7 +60,8 @@ class Running:
 
     def tree(self) -> Row:
         """The actors as they are now."""
-        return next(row for row in self.system.tree() if row.path == self.root.path)
+        rows = (row for root in self.system.tree() for row in root.walk())
+        return next(row for row in rows if row.path == self.root.path)
 
     def drain(self, limit: float | None) -> bool:
         """Wait until nothing is due, queued or running, for up to `limit` real seconds; whether it came to that."""
@@ -77,17 +78,25 @@ class Running:
     def stop(self, timeout: float) -> None:
         """Let what runs finish for `timeout` real seconds, put the rest back, and take everything down."""
         deadline = time.monotonic() + timeout
+        self.quiesce(timeout)
+        try:
+            self.root.stop(timeout=max(1.0, deadline - time.monotonic()))
+        except (ActorDeadError, AskTimeout) as error:
+            log.warning("the tree did not stop: %s", error)
+        self.finish()
+
+    def quiesce(self, timeout: float) -> None:
+        """Take no more work, and let what runs finish for `timeout` real seconds."""
         self._stopping = True
         self._events.cancel()
         try:
             self.services.directory["dispatcher"].ask(Quiesce(), timeout=timeout)
         except (ActorDeadError, AskTimeout) as error:
             log.warning("runs in progress are put back: %s", error)
+
+    def finish(self) -> None:
+        """Put back what still runs, and close the store; the actors are gone."""
         self.system.unwatch(self._watch)
-        try:
-            self.root.stop(timeout=max(1.0, deadline - time.monotonic()))
-        except (ActorDeadError, AskTimeout) as error:
-            log.warning("the tree did not stop: %s", error)
         try:
             for run_id in self.services.database.transact(self._put_back):
                 self.services.waiters.tell(RunLeft(run_id))
@@ -137,6 +146,38 @@ class Running:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was made before the tree."""
+
+    services: Services
+    definitions: Definitions
+
+    def root(self, settings: Settings) -> ChildSpec:
+        """The child spec of the tree over it."""
+        return root_spec(self.services, self.definitions, scheduler=settings.scheduler, sensors=settings.sensors)
+
+
+def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:
+    """Take the store, put back what an earlier boot left, write the definitions, start the executors.
+
+    `parts` takes it all down again.
+
+    Raises:
+        ValidationError: the definitions do not fit together.
+        StoreLocked, StoreUnavailable: the store is held by another runtime, or can't be used.
+    """
+    catalog = checked_catalog(settings)
+    database = Database.open(settings.url, work=system.work)
+    parts.callback(database.close)
+    services = services_of(
+        settings, catalog, database, parts, clock=system.clock, work=system.work, pubsub=system.pubsub
+    )
+    database.transact(lambda connection: recover(connection, boot=services.boot, now=services.clock.now()))
+    register_all(settings, services)
+    return Opened(services, Definitions.of(settings.pipelines))
+
+
 def start(settings: Settings) -> Running:
     """Start a runtime, on the host's system or on one of its own.
 
@@ -144,22 +185,14 @@ def start(settings: Settings) -> Running:
         ValidationError: the definitions do not fit together.
         StoreLocked, StoreUnavailable: the store is held by another runtime, or can't be used.
     """
-    catalog = checked_catalog(settings)
+    checked_catalog(settings)
     with ExitStack() as parts:
         system = settings.system
         if system is None:
             system = System(backend=settings.backend, clock=settings.clock)
             parts.callback(system.stop)
-        database = Database.open(settings.url, work=system.work)
-        parts.callback(database.close)
-        services = services_of(
-            settings, catalog, database, parts, clock=system.clock, work=system.work, pubsub=system.pubsub
-        )
-        database.transact(lambda connection: recover(connection, boot=services.boot, now=services.clock.now()))
-        register_all(settings, services)
-        definitions = Definitions.of(settings.pipelines)
-        spec = root_spec(services, definitions, scheduler=settings.scheduler, sensors=settings.sensors)
-        return Running(system, services, definitions, system.spawn(spec), parts.pop_all())
+        made = opened(settings, system, parts)
+        return Running(system, made, system.spawn(made.root(settings)), parts.pop_all())
 
 
 def _record_restart(connection: Connection, event: ActorRestarted, now: datetime) -> None:

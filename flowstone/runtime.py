@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from actors import Clock, Row, System
+from actors import ChildSpec, Clock, Row, System
 from actors.pubsub import PubSub
 from flowstone.aio import Aio
 from flowstone.assembly import Settings, io_managers_of
@@ -20,6 +20,7 @@ from flowstone.core.run import Identity
 from flowstone.durations import seconds
 from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, ValueNotFound, shown
 from flowstone.health import Health, health_of
+from flowstone.hosted import Hosted
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
 from flowstone.running import Running, start
@@ -89,6 +90,31 @@ class Runtime:
         self._lock = threading.Lock()
         self._running: Running | None = None
         self._pid = os.getpid()
+
+    @classmethod
+    def child_spec(cls, *pipelines: Pipeline, **options: Any) -> ChildSpec:
+        """A whole runtime as a child, `flowstone`, of a host's supervisor; options as of the constructor.
+
+        `supervisor.child("flowstone").runtime` is the runtime; stopping the child, or the supervisor, frees the store.
+
+        Raises:
+            ValidationError: an option is wrong.
+        """
+        return ChildSpec(Hosted, id="flowstone", args=(cls(*pipelines, **options),))
+
+    @property
+    def settings(self) -> Settings:
+        """What the runtime was told."""
+        return self._settings
+
+    def enter(self, running: Running) -> None:
+        """Run as a child of a host's supervisor, which says so."""
+        self._running, self._pid = running, os.getpid()
+
+    def leave(self) -> float:
+        """Run no more, as the host's supervisor says; the seconds that runs in progress have to finish."""
+        self._running = None
+        return DEADLINE
 
     def start(self) -> Self:
         """Start everything; harmless when it runs already.
