@@ -17,8 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import flowstone as fs
 from huey import SqliteHuey
+
+# A file beside this one is named as a package that FlowStone needs, and Python looks beside a script first.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+
+import flowstone as fs  # noqa: E402
 
 BUDGET = 0.3
 SENSORS = 8
