@@ -2,9 +2,14 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+
+from flowstone.cli import main
+from flowstone.errors import RuntimeStopped
+from flowstone.runtime import Runtime
 
 
 @pytest.fixture
@@ -48,3 +53,18 @@ def test_a_broken_pipeline_does_not_start(flowstone, directory):
     assert ran.returncode == 1
     assert "totl" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_root_that_gave_up_is_exit_code_70(directory, monkeypatch, capsys):
+    class GivenUp(Runtime):
+        def run_forever(self, *, ready=None):
+            raise RuntimeStopped("the tree of actors gave up: 'crashes'")
+
+    monkeypatch.setattr("flowstone.cli.run.Runtime", GivenUp)
+    monkeypatch.chdir(directory)
+    monkeypatch.syspath_prepend(directory)
+    with pytest.raises(SystemExit) as ended:
+        main(["--app", "shop:shop", "--store", "sqlite:///shop.db", "run"])
+    assert ended.value.code == 70
+    assert "gave up" in capsys.readouterr().err
+    sys.modules.pop("shop")
