@@ -18,12 +18,13 @@ class Timer:
     `coalesced` counts the ticks of `send_every` that found the one before still waiting, and those that a late clock skipped.
     """
 
-    __slots__ = ("_cell", "_due", "_handle", "_interval", "_waiting", "active", "coalesced", "message")
+    __slots__ = ("_cell", "_due", "_envelope", "_handle", "_interval", "_waiting", "active", "coalesced", "message")
 
     def __init__(self, cell: Cell, delay: float, interval: float | None, message: Any) -> None:
         self._cell = cell
         self._interval = interval
         self._waiting = False
+        self._envelope = (Tick(self), None, None)
         self.message = message
         self.active = True
         self.coalesced = 0
@@ -74,7 +75,7 @@ class Timer:
             self.coalesced += 1
             return
         self._waiting = True
-        self._cell.send((Tick(self), None, None))
+        self._cell.send(self._envelope)
 
     def _rearm(self, interval: float) -> None:
         # The next due time is counted from the last due time, not from now: that is what keeps it from drifting.
