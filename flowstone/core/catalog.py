@@ -18,6 +18,9 @@ from flowstone.zones import zone
 
 __all__ = ["Catalog"]
 
+REMEMBERED = 100_000
+"""Selections that one catalog remembers."""
+
 
 class Catalog:
     """The assets of one or more pipelines, resolved against each other.
@@ -33,6 +36,8 @@ class Catalog:
                 first, second = self.assets[asset.name].location, asset.location
                 raise ValidationError(f"asset {asset.name!r} is defined twice: at {first} and at {second}")
             self.assets[asset.name] = asset
+        self._tags = {name: asset.tags for name, asset in self.assets.items()}
+        self._selections: dict[str, tuple[str, ...]] = {}
         self.graph = Graph({name: asset.depends_on for name, asset in self.assets.items()})
 
     def problems(self) -> Iterator[FlowstoneError]:
@@ -69,7 +74,13 @@ class Catalog:
             AssetNotFound: it names an unknown one.
             ValidationError: it is no selection.
         """
-        return select(self.graph, {name: asset.tags for name, asset in self.assets.items()}, text)
+        # A catalog never changes, and every tick and poll selects: the same few texts, again and again.
+        chosen = self._selections.get(text)
+        if chosen is None:
+            chosen = select(self.graph, self._tags, text)
+            if len(self._selections) < REMEMBERED:
+                self._selections[text] = chosen
+        return chosen
 
     def partition_set(self, text: str) -> PartitionSet | None:
         """The partition set of a selection: that of its last asset that has one."""
