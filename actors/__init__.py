@@ -1,7 +1,9 @@
 """Supervised actors for one process: pykka's classes, OTP's rules, greenlets or threads.
 
-Start a `System`, start actors in it, let a `Supervisor` restart those that crash. Importing this starts no thread and loads no gevent.
+Start a `System`, start actors in it, let a `Supervisor` restart those that crash. Importing this starts no thread
+and loads no gevent.
 """
+
 from actors.actor import Actor
 from actors.backends.futures import Future
 from actors.backends.work import Token as WorkToken

@@ -6,6 +6,7 @@
 
 An actor handles one message at a time. It waits only where that is its purpose: an actor that waits answers nobody.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -105,7 +106,8 @@ class Actor(pykka.Actor):
     def defer(self) -> Future[Any]:
         """Answer the ask in hand later: set the returned future, from anywhere; what `receive` returns is then ignored.
 
-        When the actor ends first, the asker gets ActorDeadError. For a message that was told, nobody waits for the future.
+        When the actor ends first, the asker gets ActorDeadError. For a message that was told, nobody waits for the
+        future.
         """
         return self._cell.defer()
 

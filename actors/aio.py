@@ -1,4 +1,5 @@
 """Refs for asyncio: answers are awaited, and the event loop goes on meanwhile."""
+
 from __future__ import annotations
 
 import asyncio
@@ -37,7 +38,10 @@ class AioRef:
 
 
 async def wait(future: Future[Any], timeout: float | None = None) -> Any:
-    """Return the value of `future`, or raise its exception, once it is settled. Raises AskTimeout after `timeout` seconds."""
+    """Return the value of `future`, or raise its exception, once it is settled.
+
+    Raises AskTimeout after `timeout` seconds.
+    """
     loop = asyncio.get_running_loop()
     settled = asyncio.Event()
 

@@ -1,12 +1,14 @@
-"""The cell: one incarnation of an actor, with its mailbox, its life from `init` to the last farewell, and who wants to know of its end.
+"""The cell: one incarnation of an actor, with its mailbox, its life, and who wants to know of its end.
 
-Everything here happens in the actor's own turn, but for `finish` of an actor that can't be stopped, which its supervisor calls.
-The end of an actor, in order:
+Everything here happens in the actor's own turn, but for `finish` of an actor that can't be stopped, which its
+supervisor calls. The end of an actor, in order:
 1. `terminate(reason)`, unless it was killed or `init` failed;
-2. the mailbox closes; from here on nothing is accepted, and what a name that survives restarts was told goes to the successor;
+2. the mailbox closes; from here on nothing is accepted, and what a name that survives restarts was told goes to the
+   successor;
 3. timers, names and subscriptions go; asks still waiting are answered with the reason;
 4. its supervisor is told, then links, then monitors, then who waited for the end.
 """
+
 from __future__ import annotations
 
 import logging
@@ -91,7 +93,15 @@ class Cell(Task):
     )
 
     def __init__(
-        self, system: System, cls: type[Any], path: str, *, args: tuple[Any, ...], kwargs: Mapping[str, Any], parent: Cell | None = None, slot: Slot | None = None
+        self,
+        system: System,
+        cls: type[Any],
+        path: str,
+        *,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        parent: Cell | None = None,
+        slot: Slot | None = None,
     ) -> None:
         super().__init__(system.backend, slot.lock if slot is not None else None)
         self.system = system
@@ -112,7 +122,7 @@ class Cell(Task):
         self.last: type[Any] | None = None
         self.started_at = self.last_at = system.clock.monotonic()
         self.links: set[Cell] | None = None
-        self.watchers: dict[Any, Callable[[Any], None]] | None = None
+        self.watchers: dict[Any, Callable[[Any], object]] | None = None
         self.watching: dict[Any, ActorRef] | None = None
         self.timers: set[Any] | None = None
         self.deferred: set[Future[Any]] | None = None
@@ -121,8 +131,6 @@ class Cell(Task):
         self.waiters: list[Future[Any]] | None = None
 
     bounded = False
-    as_slot = None
-    """The slot that a target is, None for an incarnation; asked often, and `isinstance` is slow on abstract classes."""
 
     @property
     def path(self) -> str:
@@ -144,7 +152,8 @@ class Cell(Task):
         started: Future[Any] = Future()
         started.target = self
         with self.lock:
-            # In the hub's thread or before the thread's start: signals that a name passed on already come after the start.
+            # In the hub's thread or before the thread's start: signals that a name passed on already come after the
+            # start.
             self.urgent = deque((Start(started), *(self.urgent or ())))
         self.backend.start(self)
         return started
@@ -157,7 +166,7 @@ class Cell(Task):
         """Return a future that is settled when the actor has ended."""
         future: Future[Any] = Future()
         future.target = self
-        self.send(Watch(future, lambda reason: future.offer(reason)))
+        self.send(Watch(future, future.offer))
         return future
 
     # -- a turn
@@ -189,7 +198,7 @@ class Cell(Task):
                 continue
             try:
                 _SIGNALS[type(signal)](self, signal)
-            except BaseException as error:
+            except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
                 self._crashed(signal, None, error)
             if self.stopping is not None and not self.dead:
                 self.finish(self.stopping)
@@ -206,7 +215,7 @@ class Cell(Task):
         try:
             special = _SPECIAL.get(kind)
             answer = self.actor.receive(message) if special is None else special(self, message)
-        except BaseException as error:
+        except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
             self._crashed(message, reply, error)
             return
         if reply is not None and self.in_hand is not None:
@@ -239,7 +248,10 @@ class Cell(Task):
             self.finish(error)
 
     def defer(self) -> Future[Any]:
-        """Take over the answer of the ask in hand; what is told instead of asked gets a future that nobody waits for."""
+        """Take over the answer of the ask in hand.
+
+        What is told instead of asked gets a future that nobody waits for.
+        """
         reply, self.in_hand = self.in_hand, None
         if reply is None:
             return Future()
@@ -255,7 +267,10 @@ class Cell(Task):
     # -- the end
 
     def kill(self) -> None:
-        """End the actor now, without `terminate`, wherever it is; a thread that can't be broken off is left to itself."""
+        """End the actor now, without `terminate`, wherever it is.
+
+        A thread that can't be broken off is left to itself.
+        """
         self.backend.call(self._kill)
 
     def _kill(self) -> None:
@@ -264,7 +279,10 @@ class Cell(Task):
             self.backend.kill(self)
 
     def let_go(self, timeout: float) -> bool:
-        """Wait up to `timeout` real seconds until the ended actor's thread or greenlet is free of it; returns whether that came."""
+        """Wait up to `timeout` real seconds until the ended actor's thread or greenlet is free of it.
+
+        Returns whether that came.
+        """
         return self.backend.reap(self).settled(timeout)
 
     def finish(self, reason: Any, *, terminate: bool = True) -> None:
@@ -294,7 +312,7 @@ class Cell(Task):
     def _terminate(self, reason: Any) -> Any:
         try:
             self.actor.terminate(reason)
-        except BaseException as error:
+        except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
             logger.exception("%s failed in terminate", self._path)
             return error if is_normal(reason) else reason
         return reason
@@ -316,7 +334,9 @@ class Cell(Task):
         if failed_start:
             return
         if isinstance(reason, BaseException):
-            logger.error("%s crashed on %s with state %s", self._path, shorten(self.current), self._last_state(), exc_info=reason)
+            logger.error(
+                "%s crashed on %s with state %s", self._path, shorten(self.current), self._last_state(), exc_info=reason
+            )
         events = self.system.events
         if events.listeners:
             if is_normal(reason):
@@ -364,7 +384,7 @@ class Cell(Task):
             self.actor = actor
             actor.__init__()
             actor.init(*self.args, **self.kwargs)
-        except BaseException as error:
+        except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
             self.finish(error, terminate=False)
             signal.started.offer(None, error)
             return

@@ -1,4 +1,5 @@
 """What both kinds of supervisors do with their children: start, stop, pass on, answer calls about them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ __all__ = ["Call", "ChildCounts", "ChildRow", "Parent", "ParentRef"]
 
 @dataclass(frozen=True, slots=True)
 class ChildRow:
-    """One child: `state` is `running restarting stopped broken`, `restarts` counts since its specification was added."""
+    """One child: `state` is `running restarting stopped broken`, `restarts` counts since it was added."""
 
     id: str
     ref: ActorRef
@@ -32,7 +33,10 @@ class ChildRow:
 
 @dataclass(frozen=True, slots=True)
 class ChildCounts:
-    """How many children there are: all specifications, those that run, and of all how many are supervisors or workers."""
+    """How many children there are.
+
+    All specifications, those that run, and of all how many are supervisors or workers.
+    """
 
     specs: int
     active: int
@@ -56,7 +60,10 @@ class ParentRef(ActorRef):
     """A ref of a supervisor, with the calls that both kinds answer."""
 
     def child(self, id: str) -> Any:
-        """Return the ref of a child that survives its restarts. Raises ChildNotFound, and ActorDeadError when the supervisor has ended."""
+        """Return the ref of a child that survives its restarts.
+
+        Raises ChildNotFound, and ActorDeadError when the supervisor has ended.
+        """
         slots = self._slots()
         if id not in slots:
             raise ChildNotFound(id, tuple(slots))
@@ -97,7 +104,7 @@ class ParentRef(ActorRef):
 
 
 class Parent(Actor):
-    """Base of supervisors. Its children's ends come as signals, ahead of the mailbox, so that a flooded supervisor supervises."""
+    """Base of supervisors. Children's ends come as signals, ahead of the mailbox: a flooded supervisor supervises."""
 
     supervises: ClassVar[bool] = True
     ref_class = ParentRef
@@ -107,7 +114,7 @@ class Parent(Actor):
     _inherited: dict[str, Slot]
 
     def move_in(self) -> None:
-        """Take over the names that the predecessor's children had, so that refs to them survive this supervisor's restart too."""
+        """Take over the names of the predecessor's children, so that refs to them survive this restart too."""
         own = self._cell.slot
         self._inherited = own.children if own is not None else {}
         self.slots = {}
@@ -144,13 +151,18 @@ class Parent(Actor):
 
     def which_children(self) -> list[ChildRow]:
         """Return a row for each child, in start order."""
-        return [ChildRow(slot.id, slot.ref, slot.spec.cls.__name__, slot.state, slot.spec.restart, slot.restarts) for slot in self.slots.values()]
+        return [
+            ChildRow(slot.id, slot.ref, slot.spec.cls.__name__, slot.state, slot.spec.restart, slot.restarts)
+            for slot in self.slots.values()
+        ]
 
     def count_children(self) -> ChildCounts:
         """Return how many children there are."""
         slots = self.slots.values()
         supervisors = sum(slot.spec.cls.supervises for slot in slots)
-        return ChildCounts(len(slots), sum(slot.state == RUNNING for slot in slots), supervisors, len(slots) - supervisors)
+        return ChildCounts(
+            len(slots), sum(slot.state == RUNNING for slot in slots), supervisors, len(slots) - supervisors
+        )
 
     # -- one child
 
@@ -195,7 +207,10 @@ class Parent(Actor):
             slot.close(state)
 
     def fate_of_names(self, reason: Any) -> str:
-        """Return what becomes of the children's names when this supervisor ends: they wait when it will be restarted."""
+        """Return what becomes of the children's names when this supervisor ends.
+
+        They wait when it will be restarted.
+        """
         own = self._cell.slot
         if own is None:
             return STOPPED

@@ -1,7 +1,9 @@
 """Time: the `Clock` that everything reads, and the real one.
 
-A clock is the only reader of real time and the only source of timers. Delays and intervals use `monotonic`, calendars use `now`.
+A clock is the only reader of real time and the only source of timers. Delays and intervals use `monotonic`,
+calendars use `now`.
 """
+
 from __future__ import annotations
 
 import heapq
@@ -58,7 +60,10 @@ class Clock(Protocol):
         ...
 
     def call_after(self, delay: float, fn: Callable[[], object]) -> TimerHandle:
-        """Call `fn` after `delay` seconds, on the clock's own thread or hub; it must not block. Returns the handle with `cancel()`."""
+        """Call `fn` after `delay` seconds, on the clock's own thread or hub.
+
+        It must not block. Returns the handle with `cancel()`.
+        """
         ...
 
 
@@ -98,7 +103,10 @@ class TimerHeap:
         return None
 
     def count_cancelled(self) -> None:
-        """Note that a timer was cancelled; sweeps when most are, since asks with a timeout cancel nearly all of theirs."""
+        """Note that a timer was cancelled.
+
+        Sweeps when most are, since asks with a timeout cancel nearly all of theirs.
+        """
         with self._lock:
             self._cancelled += 1
             if self._cancelled > MANY_CANCELLED and self._cancelled * 2 > len(self._heap):

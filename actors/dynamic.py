@@ -1,12 +1,14 @@
 """The dynamic supervisor: many children of the same kind, started and stopped at any time, each in constant time.
 
-Options: `max_restarts` within `max_seconds` for all children together (default 3 in 5), or `quarantine`, a budget for each child alone:
-past it the child is parked as `broken` and tried again later, and neither its siblings nor the supervisor notice. `max_children` bounds their
-number, `extra_args` come before each child's own arguments, `backoff` pauses before restarts (default none).
-Events: ActorRestarted, ChildParked, SupervisorGaveUp, ChildAbandoned.
+Options: `max_restarts` within `max_seconds` for all children together (default 3 in 5), or `quarantine`, a budget
+for each child alone: past it the child is parked as `broken` and tried again later, and neither its siblings nor
+the supervisor notice. `max_children` bounds their number, `extra_args` come before each child's own arguments,
+`backoff` pauses before restarts (default none). Events: ActorRestarted, ChildParked, SupervisorGaveUp,
+ChildAbandoned.
 
 Source: https://hexdocs.pm/elixir/DynamicSupervisor.html; `quarantine` is our own.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -33,7 +35,10 @@ logger = logging.getLogger("actors")
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """The supervisor's message to itself to start a child again; `counts` when the last try failed, which is a crash of its own."""
+    """The supervisor's message to itself to start a child again.
+
+    `counts` when the last try failed, which is a crash of its own.
+    """
 
     slot: Slot
     reason: Any

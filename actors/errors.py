@@ -7,7 +7,8 @@
     ├── MailboxFull            a bounded mailbox refused or dropped a message
     ├── WouldBlock             a wait where waiting would stop everything
     ├── SpecError              an option or child specification that can't be; also ValueError
-    ├── ChildError             ├── ChildStartError  ├── ChildExists  ├── ChildNotFound  ├── ChildRunning  └── TooManyChildren
+    ├── ChildError             ├── ChildStartError  ├── ChildExists  ├── ChildNotFound  ├── ChildRunning  └──
+    TooManyChildren
     ├── GaveUp                 a supervisor whose children crashed too often
     ├── NameTaken              a name registered twice
     ├── SystemStopped          something asked of a stopped system
@@ -15,9 +16,12 @@
 
 pykka's two errors are bases so that `except pykka.ActorDeadError` keeps working around proxies.
 """
+
+# flake8: noqa: B042 - the base class sees to pickling
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pykka
 
@@ -43,7 +47,17 @@ __all__ = [
 
 
 class ActorError(Exception):
-    """Base of all errors that `actors` raises itself."""
+    """Base of all errors that `actors` raises itself; they survive pickling whatever their constructor takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[ActorError], args: tuple[Any, ...], state: dict[str, Any]) -> ActorError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ActorDeadError(ActorError, pykka.ActorDeadError):
@@ -136,7 +150,9 @@ class GaveUp(ActorError):
     """A supervisor ended because its children crashed too often; the cause is the last crash."""
 
     def __init__(self, path: str, id: str, max_restarts: int, max_seconds: float, reason: object) -> None:
-        super().__init__(f"{path} gave up: more than {max_restarts} restarts in {max_seconds:g} s, last child {id!r}: {reason!r}")
+        super().__init__(
+            f"{path} gave up: more than {max_restarts} restarts in {max_seconds:g} s, last child {id!r}: {reason!r}"
+        )
         self.__cause__ = reason if isinstance(reason, BaseException) else None
 
 

@@ -2,6 +2,7 @@
 
 Listeners are called in the context where the event happened and must not block; one that raises is logged and kept.
 """
+
 from __future__ import annotations
 
 import logging

@@ -1,7 +1,9 @@
 """Restart intensity: how many restarts within how many seconds are too many.
 
-As in OTP: more than `max_restarts` within `max_seconds` and the supervisor gives up; the edges of the period belong to it.
+As in OTP: more than `max_restarts` within `max_seconds` and the supervisor gives up; the edges of the period belong
+to it.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

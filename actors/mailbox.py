@@ -1,8 +1,10 @@
 """Bounded mailboxes: what happens when messages come faster than they are handled.
 
-`block` lets senders wait, first come first served; `refuse` raises MailboxFull in the sender; `drop_newest` and `drop_oldest` lose a message,
-and an ask that is lost fails with MailboxFull. What the system itself sends (timers, `Down`, stops) is never bounded.
+`block` lets senders wait, first come first served; `refuse` raises MailboxFull in the sender; `drop_newest` and
+`drop_oldest` lose a message, and an ask that is lost fails with MailboxFull. What the system itself sends (timers,
+`Down`, stops) is never bounded.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -84,7 +86,9 @@ class BoundedCell(Cell):
 
     def _block(self, item: Envelope) -> Future[None]:
         if current_task() is self:
-            return _failed(WouldBlock(f"{self.path} tells itself and its mailbox is full: it would wait for itself for ever"))
+            return _failed(
+                WouldBlock(f"{self.path} tells itself and its mailbox is full: it would wait for itself for ever")
+            )
         self.blocked += 1
         room: Future[None] = Future()
         room.target = self
@@ -109,7 +113,9 @@ class BoundedCell(Cell):
         return MailboxFull(self.path, len(self.mailbox), self._bounds.overflow)
 
 
-def make_cell(system: System, spec: ChildSpec, path: str, *, parent: Cell | None = None, slot: Slot | None = None) -> Cell:
+def make_cell(
+    system: System, spec: ChildSpec, path: str, *, parent: Cell | None = None, slot: Slot | None = None
+) -> Cell:
     """Return a new incarnation of what `spec` describes, not yet started."""
     bounds = spec.bounds
     if bounds is None:

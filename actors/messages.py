@@ -2,6 +2,7 @@
 
 `Down` and `Exit` arrive in `receive`. Signals never do: they overtake the mailbox, so that a flooded actor still stops.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -56,7 +57,10 @@ def is_normal(reason: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """A monitored actor has ended: `ref` as it was monitored, `reason` its exit reason, `token` what `monitor` returned."""
+    """A monitored actor has ended.
+
+    `ref` as it was monitored, `reason` its exit reason, `token` what `monitor` returned.
+    """
 
     ref: Any
     reason: Any
@@ -109,7 +113,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class StopBy:
-    """Signal: end with `reason` at `deadline` (raw monotonic seconds) even if messages told before the stop still wait."""
+    """Signal: end with `reason` at `deadline` (raw monotonic seconds) even if messages told before still wait."""
 
     reason: Any
     deadline: float
@@ -120,7 +124,7 @@ class Watch:
     """Signal: call `sink(reason)` when the actor ends, at once when it has ended."""
 
     token: Any
-    sink: Callable[[Any], None]
+    sink: Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True)

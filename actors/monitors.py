@@ -1,8 +1,9 @@
 """Monitors and links: who hears of an actor's end.
 
-A monitor is a signal to the watched actor. Whether it arrives before or after the end, exactly one answer comes back: the end itself tells
-those on its list, and a signal that finds the actor ended is answered at once.
+A monitor is a signal to the watched actor. Whether it arrives before or after the end, exactly one answer comes
+back: the end itself tells those on its list, and a signal that finds the actor ended is answered at once.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,9 @@
 """What a system owes its process: an orderly end at interpreter shutdown, and one clear error in a forked child.
 
-Threads don't survive a fork, so neither does a system: in the child its backends are marked, and whatever is sent raises ForkedSystem.
+Threads don't survive a fork, so neither does a system: in the child its backends are marked, and whatever is sent
+raises ForkedSystem.
 """
+
 from __future__ import annotations
 
 import atexit

@@ -1,4 +1,5 @@
 """Topics: one message to all that want it. A subscription goes when its actor ends."""
+
 from __future__ import annotations
 
 import logging
@@ -28,7 +29,8 @@ class PubSub:
     def subscribe(self, topic: str, subscriber: Subscriber) -> None:
         """Let `subscriber` get what is published on `topic`, once however often it subscribes.
 
-        A ref is told; a function is called where the message is published and must not block; one that raises is logged and kept.
+        A ref is told; a function is called where the message is published and must not block; one that raises is
+        logged and kept.
         """
         cell = _incarnation(subscriber)
         with self._lock:

@@ -2,6 +2,7 @@
 
 Patched and raw primitives never meet: everything that crosses threads is made from these.
 """
+
 from __future__ import annotations
 
 import _thread
@@ -22,7 +23,10 @@ Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
 """A raw lock; any thread may release it."""
 
 Guard: Callable[[], Any] = _original("RLock")
-"""A raw lock around a few assignments; reentrant, since a signal handler may tell an actor while its thread is in the middle of telling."""
+"""A raw lock around a few assignments.
+
+Reentrant, since a signal handler may tell an actor while its thread is in the middle of telling.
+"""
 
 get_ident: Callable[[], int] = _original("get_ident")
 """The operating system thread's number, never a greenlet's."""

@@ -1,8 +1,9 @@
 """Refs: what others hold of an actor. Messages go to one incarnation, or to a child's name that survives restarts."""
+
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
@@ -22,14 +23,19 @@ STOP_GRACE = 0.1
 
 
 class ActorRef(pykka.ActorRef[Any]):
-    """A reference to an actor, safe to pass around; equal to another ref of the same incarnation or the same child's name."""
+    """A reference to an actor, safe to pass around.
+
+    Equal to another ref of the same incarnation or the same child's name.
+    """
 
     _slot: Slot | None
 
     def __init__(self, target: Cell | Slot) -> None:
-        # pykka's constructor would read an actor, which lives elsewhere; what pykka's proxies need of it is in __getattr__.
+        # pykka's constructor would read an actor, which lives elsewhere; what pykka's proxies need of it is in
+        # __getattr__.
         self._target = target
-        self._slot = target.as_slot
+        # isinstance is slow on abstract classes, and a ref is made with each actor.
+        self._slot = cast("Slot", target) if hasattr(target, "pending") else None
         self._post = target.backend.post
 
     @property
@@ -40,8 +46,7 @@ class ActorRef(pykka.ActorRef[Any]):
     @property
     def cell(self) -> Cell | None:
         """Return the incarnation that messages go to now, for the package's own use."""
-        cell: Cell | None = self._target if self._slot is None else self._slot.cell  # type: ignore[assignment]  # no slot: a cell
-        return cell
+        return self._slot.cell if self._slot is not None else cast("Cell", self._target)
 
     def is_alive(self) -> bool:
         """Tell whether the actor (of a name that survives restarts: its present incarnation) has not ended."""
@@ -49,7 +54,10 @@ class ActorRef(pykka.ActorRef[Any]):
         return cell is not None and not cell.dead
 
     def tell(self, message: Any) -> None:
-        """Send `message` without waiting. Raises ActorDeadError when the actor has ended and no successor is to come."""
+        """Send `message` without waiting.
+
+        Raises ActorDeadError when the actor has ended and no successor is to come.
+        """
         taken = self._post(self._target, (message, None, self._slot))
         if taken is not True:
             self._wait_for_room(taken)
@@ -57,7 +65,8 @@ class ActorRef(pykka.ActorRef[Any]):
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send `message` and return the answer, or a future of it when `block` is False.
 
-        Raises AskTimeout after `timeout` seconds, ActorDeadError when the actor ends before it answers, and what the actor raised.
+        Raises AskTimeout after `timeout` seconds, ActorDeadError when the actor ends before it answers, and what
+        the actor raised.
         """
         target = self._target
         if block:
@@ -136,7 +145,7 @@ class ActorRef(pykka.ActorRef[Any]):
         if name == "_actor_weakref":
             return lambda: cell.actor if cell is not None else None
         if name == "actor_class":
-            return self._target.spec.cls if self._slot is not None else self._target.cls  # type: ignore[union-attr]  # told apart by _slot
+            return self._slot.spec.cls if self._slot is not None else cast("Cell", self._target).cls
         if name == "actor_urn":
             return f"urn:actor:{self._target.path}:{id(self._target):x}"
         if name == "actor_stopped":

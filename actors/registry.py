@@ -1,4 +1,5 @@
 """Names of actors in one system; a name goes when its actor ends."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -32,8 +33,7 @@ class Registry:
                 raise NameTaken(name, self._refs[name][0])
             self._refs[name] = (ref, cell)
             cell.names = {*(cell.names or ()), name}
-        if cell.dead:
-            self.forget(cell)
+        self._forget_if_dead(cell)
 
     def unregister(self, name: str) -> None:
         """Free `name`; harmless when nobody has it."""
@@ -51,6 +51,11 @@ class Registry:
         """Return all names, sorted."""
         with self._lock:
             return tuple(sorted(self._refs))
+
+    def _forget_if_dead(self, cell: Cell) -> None:
+        """Make up for an end that came between the look at `dead` and the entry."""
+        if cell.dead:
+            self.forget(cell)
 
     def forget(self, cell: Cell) -> None:
         """Free all names of an ended incarnation."""

@@ -1,4 +1,5 @@
 """Crash reports: what an ended actor was doing and knew, short and without secrets."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -14,7 +15,9 @@ DEEPEST = 3
 MASK = "***"
 _SECRET = re.compile(r"passw|secret|token|credential|api_?key|private|auth|cookie|session", re.IGNORECASE)
 _IN_URL = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s@]*@")
-_IN_TEXT = re.compile(r"((?:passw\w*|secret\w*|\w*token|api_?key)['\"]?\s*[=:]\s*)(['\"]?)[^\s,;'\"&)}\]]+", re.IGNORECASE)
+_IN_TEXT = re.compile(
+    r"((?:passw\w*|secret\w*|\w*token|api_?key)['\"]?\s*[=:]\s*)(['\"]?)[^\s,;'\"&)}\]]+", re.IGNORECASE
+)
 
 
 def masked(value: Any, *, depth: int = 0) -> Any:

@@ -1,4 +1,5 @@
 """Stopping actors, with patience and an end to it."""
+
 from __future__ import annotations
 
 import logging
@@ -18,12 +19,18 @@ KILL_PATIENCE = 0.5
 
 
 def shut_down(cell: Cell, patience: float | None, reason: Any = SHUTDOWN) -> bool:
-    """Stop one actor: ask, wait `patience` real seconds (None for ever, 0 not at all), kill. Returns whether it went by itself or was broken off."""
+    """Stop one actor: ask, wait `patience` real seconds (None for ever, 0 not at all), kill.
+
+    Returns whether it went by itself or was broken off.
+    """
     return stop_all([cell], patience, reason)
 
 
 def stop_all(cells: Sequence[Cell], patience: float | None, reason: Any = SHUTDOWN, *, graceful: bool = False) -> bool:
-    """Stop actors side by side; `graceful` lets what was told before be handled first. Returns False when one had to be abandoned."""
+    """Stop actors side by side.
+
+    `graceful` lets what was told before be handled first. Returns False when one had to be abandoned.
+    """
     waits = [(cell, cell.ended()) for cell in cells if not cell.dead]
     if patience != 0:
         for cell, _ in waits:

@@ -1,8 +1,10 @@
 """The place of a supervised child: the name that survives restarts.
 
-A message sent to a slot between a crash and the restart waits in `pending`; so does what was still in the mailbox of the crashed actor,
-ahead of it. The successor gets both first, so each sender's messages keep their order and none is lost but the one in hand.
+A message sent to a slot between a crash and the restart waits in `pending`; so does what was still in the mailbox
+of the crashed actor, ahead of it. The successor gets both first, so each sender's messages keep their order and
+none is lost but the one in hand.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -34,7 +36,25 @@ BROKEN = "broken"
 class Slot(Target):
     """One child of a supervisor over all its incarnations."""
 
-    __slots__ = ("_ref", "backend", "budget", "cell", "children", "crashes", "id", "lock", "path", "pending", "reason", "restarted_at", "restarts", "spec", "state", "system", "timer")
+    __slots__ = (
+        "_ref",
+        "backend",
+        "budget",
+        "cell",
+        "children",
+        "crashes",
+        "id",
+        "lock",
+        "path",
+        "pending",
+        "reason",
+        "restarted_at",
+        "restarts",
+        "spec",
+        "state",
+        "system",
+        "timer",
+    )
 
     def __init__(self, system: System, spec: ChildSpec, id: str, path: str) -> None:
         self.system = system
@@ -61,11 +81,6 @@ class Slot(Target):
         if self._ref is None:
             self._ref = self.spec.cls.ref_class(self)
         return self._ref
-
-    @property
-    def as_slot(self) -> Slot:
-        """Return this slot."""
-        return self
 
     @property
     def bounded(self) -> bool:

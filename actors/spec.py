@@ -2,6 +2,7 @@
 
 The words and rules are those of OTP's supervisor (https://www.erlang.org/doc/man/supervisor).
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,7 +12,19 @@ from typing import Any, TypeVar
 
 from actors.errors import SpecError
 
-__all__ = ["AutoShutdown", "Backoff", "ChildSpec", "Mailbox", "Overflow", "Quarantine", "Restart", "Strategy", "choice", "not_negative", "positive"]
+__all__ = [
+    "AutoShutdown",
+    "Backoff",
+    "ChildSpec",
+    "Mailbox",
+    "Overflow",
+    "Quarantine",
+    "Restart",
+    "Strategy",
+    "choice",
+    "not_negative",
+    "positive",
+]
 
 E = TypeVar("E", bound=StrEnum)
 DEFAULT_SHUTDOWN = 5.0
@@ -74,7 +87,10 @@ def choice(name: str, value: Any, of: type[E]) -> E:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses before restarts: `base * factor ** n` seconds, at most `cap`; n starts over after `reset_after` quiet seconds."""
+    """Pauses before restarts.
+
+    `base * factor ** n` seconds, at most `cap`; n starts over after `reset_after` quiet seconds.
+    """
 
     base: float = 0.1
     factor: float = 2.0
@@ -93,7 +109,10 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """A restart budget for each child: more than `max_restarts` in `max_seconds` parks it, `retry_after` seconds later it is tried again."""
+    """A restart budget for each child.
+
+    More than `max_restarts` in `max_seconds` parks it, `retry_after` seconds later it is tried again.
+    """
 
     max_restarts: int = 3
     max_seconds: float = 5.0
@@ -142,8 +161,7 @@ class ChildSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.cls, type):
             raise SpecError(f"expected cls to be an actor class, got: {self.cls!r}")
-        if self.id is not None and (not isinstance(self.id, str) or not self.id):
-            raise SpecError(f"expected id to be a text that is not empty, got: {self.id!r}")
+        _check_id(self.id)
         if not isinstance(self.args, tuple | list):
             raise SpecError(f"expected args to be a tuple, got: {self.args!r}")
         if not isinstance(self.kwargs, Mapping):
@@ -152,7 +170,9 @@ class ChildSpec:
         object.__setattr__(self, "restart", choice("restart", self.restart, Restart))
         object.__setattr__(self, "shutdown", _shutdown(self.shutdown, self.cls))
         if self.significant and self.restart is Restart.PERMANENT:
-            raise SpecError(f"expected a significant child to be transient or temporary, got: {self.name!r} which is permanent")
+            raise SpecError(
+                f"expected a significant child to be transient or temporary, got: {self.name!r} which is permanent"
+            )
 
     @property
     def name(self) -> str:
@@ -171,6 +191,11 @@ class ChildSpec:
         if self.shutdown == "infinity":
             return None
         return self.shutdown if isinstance(self.shutdown, float) else 0.0
+
+
+def _check_id(value: object) -> None:
+    if value is not None and not (isinstance(value, str) and value):
+        raise SpecError(f"expected id to be a text that is not empty, got: {value!r}")
 
 
 def _shutdown(value: object, cls: type[Any]) -> float | str:

@@ -2,6 +2,7 @@
 
 Sources: OTP's supervisor, sections "Supervision Principles" and "Restart type".
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def affected(strategy: Strategy, ids: Sequence[str], failed: str) -> tuple[str, 
         return (failed,)
     if strategy is Strategy.ONE_FOR_ALL:
         return tuple(ids)
-    return tuple(ids[ids.index(failed) :])
+    return tuple(ids[ids.index(failed):])
 
 
 def shuts_down(mode: AutoShutdown, *, significant: bool, others_active: bool) -> bool:

@@ -1,11 +1,12 @@
 """The supervisor: a fixed list of children in order, restarted by OTP's rules.
 
-Options: `children` (ChildSpecs, started in order), `strategy`, at most `max_restarts` restarts within `max_seconds` seconds (default 3 in 5)
-or it gives up, `auto_shutdown`, and `backoff`, a pause before restarts (default none).
+Options: `children` (ChildSpecs, started in order), `strategy`, at most `max_restarts` restarts within `max_seconds`
+seconds (default 3 in 5) or it gives up, `auto_shutdown`, and `backoff`, a pause before restarts (default none).
 Events: ActorRestarted, SupervisorGaveUp, ChildAbandoned.
 
 Source: https://www.erlang.org/doc/man/supervisor and OTP's supervisor.erl.
 """
+
 from __future__ import annotations
 
 import logging
@@ -29,7 +30,10 @@ logger = logging.getLogger("actors")
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """The supervisor's message to itself to start a child again; `counts` when the last try failed, which is a crash of its own."""
+    """The supervisor's message to itself to start a child again.
+
+    `counts` when the last try failed, which is a crash of its own.
+    """
 
     slot: Slot
     reason: Any

@@ -1,4 +1,5 @@
 """The system: one backend with its clock, names, topics, events and the count of work in flight."""
+
 from __future__ import annotations
 
 import itertools
@@ -11,7 +12,7 @@ from typing import Any, Self
 from actors.backends.base import Backend, current_task
 from actors.backends.futures import Future
 from actors.backends.threads import ThreadBackend
-from actors.backends.watchdog import Watchdog
+from actors.backends.watchdog import WatchedHub, Watchdog
 from actors.backends.work import WorkCount
 from actors.cell import Cell
 from actors.clock import Clock
@@ -39,9 +40,10 @@ STOP_TIMEOUT = 10.0
 class System:
     """Actors that share a backend and a clock.
 
-    Options: `backend` is `"greenlets"` (one hub; what `"auto"` means) or `"threads"` (a thread for each actor); `clock` by default the real
-    one, in tests a `ManualClock`; `name` shows in threads and reports; `blocked_after` real seconds without a turn a hub is reported as blocked
-    (None: never). Use it as a context manager, or call `stop()`; what still runs when the interpreter ends is stopped then.
+    Options: `backend` is `"greenlets"` (one hub; what `"auto"` means) or `"threads"` (a thread for each actor);
+    `clock` by default the real one, in tests a `ManualClock`; `name` shows in threads and reports; `blocked_after`
+    real seconds without a turn a hub is reported as blocked (None: never). Use it as a context manager, or call
+    `stop()`; what still runs when the interpreter ends is stopped then.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class System:
         attach = getattr(self.clock, "attach", None)
         if attach is not None:
             attach(self)
-        self._watchdog = self._watch_hub(positive("blocked_after", blocked_after)) if blocked_after is not None else None
+        self._watchdog = (
+            self._watch_hub(positive("blocked_after", blocked_after)) if blocked_after is not None else None
+        )
         adopt(self)
 
     @property
@@ -106,7 +110,10 @@ class System:
         return Future()
 
     def watch(self, ref: ActorRef, callback: Callable[[Down], object]) -> Token:
-        """Call `callback(Down)` once when the actor ends, at once when it has; in the ending actor's context, so it must not block."""
+        """Call `callback(Down)` once when the actor ends, at once when it has.
+
+        In the ending actor's context, so it must not block.
+        """
         cell = ref.cell
         if cell is None:
             raise SpecError(f"expected a started actor, got: {ref!r}")
@@ -138,12 +145,14 @@ class System:
         return tuple(row_of(root, None, now) for root in roots)
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> bool:
-        """Stop all actors, the last started first, and the backend; returns whether all ended within `timeout` real seconds.
+        """Stop all actors, the last started first, and the backend; harmless when stopped already.
 
-        Harmless when stopped already.
+        Returns whether all ended within `timeout` real seconds.
         """
         if current_task() is not None:
-            raise WouldBlock("a system can't be stopped by one of its actors, which would wait for itself; stop it from outside")
+            raise WouldBlock(
+                "a system can't be stopped by one of its actors, which would wait for itself; stop it from outside"
+            )
         with self._guard:
             if self._stopping:
                 return True
@@ -154,7 +163,12 @@ class System:
         if self._watchdog is not None:
             self._watchdog.stop()
         deadline = time.monotonic() + timeout
-        clean = all([stop_all([root], max(0.0, deadline - time.monotonic()), SHUTDOWN, graceful=True) for root in reversed(roots)])
+        clean = all(
+            [
+                stop_all([root], max(0.0, deadline - time.monotonic()), SHUTDOWN, graceful=True)
+                for root in reversed(roots)
+            ]
+        )
         return self.backend.stop(max(0.1, deadline - time.monotonic())) and clean
 
     @property
@@ -169,12 +183,14 @@ class System:
 
     def _watch_hub(self, threshold: float) -> Watchdog | None:
         backend = self.backend
-        if not hasattr(backend, "running"):
+        if not isinstance(backend, WatchedHub):
             return None
         events = self.events
 
         def report(path: str, seconds: float, stack: str) -> None:
-            logger.warning("%s has held the hub up for %.1f s; blocking calls belong into a thread\n%s", path, seconds, stack)
+            logger.warning(
+                "%s has held the hub up for %.1f s; blocking calls belong into a thread\n%s", path, seconds, stack
+            )
             events.emit(HubBlocked(path, seconds, stack))
 
         return Watchdog(backend, threshold, report)
@@ -182,7 +198,9 @@ class System:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def __repr__(self) -> str:

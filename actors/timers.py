@@ -1,4 +1,5 @@
 """Timers of actors: messages to itself, later. They end with their actor and never reach its successor."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ __all__ = ["Timer"]
 class Timer:
     """One timer of one incarnation.
 
-    `coalesced` counts the ticks of `send_every` that found the one before still waiting, and those that a late clock skipped.
+    `coalesced` counts the ticks of `send_every` that found the one before still waiting, and those that a late
+    clock skipped.
     """
 
     __slots__ = ("_cell", "_due", "_envelope", "_handle", "_interval", "_waiting", "active", "coalesced", "message")

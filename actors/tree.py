@@ -1,4 +1,5 @@
 """The tree of actors as rows: what `system.tree()` shows."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,9 +16,12 @@ __all__ = ["Row", "row_of"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One actor: `state` is `starting running stopping restarting stopped broken ended`, times are seconds of the system's clock.
+    """One actor; times are seconds of the system's clock.
 
-    `last_message` is the class name of the last message, `last_message_at` when the turn with it began, `age` since this incarnation started.
+    `state` is `starting running stopping restarting stopped broken ended`.
+
+    `last_message` is the class name of the last message, `last_message_at` when the turn with it began, `age` since
+    this incarnation started.
     """
 
     name: str

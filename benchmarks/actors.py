@@ -1,10 +1,13 @@
-"""Actors: both backends beside pykka's threads and asyncio, in one run. `python benchmarks/actors.py [--quick] [--many]`
+"""Actors: both backends beside pykka's threads and asyncio in the same run.
+
+`python benchmarks/actors.py [--quick] [--many]`
 
 What it asks: how fast messages are told and asked (inside a hub and from another thread), actors started, one restarted
 after a crash, one message fanned out to 10,000; what an idle actor costs; how punctual 10,000 timers are; and whether
 actors go on while one of them waits. Rates depend on the machine; read the ratios. `--many` starts 100,000 actors too.
 The exit status is 1 when a budget is missed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -311,21 +314,38 @@ def show_rates(scale: int) -> bool:
 def show_rest(scale: int, many: bool) -> bool:
     """Print memory, restarts, timers, fan-out and isolation; returns whether the budgets are met."""
     each = {kind: memory_of(kind, 5_000 // scale) for kind in ("greenlets", "threads", "pykka threads")}
-    print("bytes an idle actor: " + ", ".join(f"{kind} {size:,.0f}" for kind, size in each.items()) + f" (budget {MEMORY_BUDGET:,})")
+    print(
+        "bytes an idle actor: "
+        + ", ".join(f"{kind} {size:,.0f}" for kind, size in each.items())
+        + f" (budget {MEMORY_BUDGET:,})"
+    )
     restarts = {backend: restart_latency(backend) for backend in ("greenlets", "threads")}
-    print("restart, median: " + ", ".join(f"{b} {s * 1000:.3f} ms" for b, s in restarts.items()) + f" (budget {RESTART_BUDGET * 1000:g} ms)")
+    print(
+        "restart, median: "
+        + ", ".join(f"{b} {s * 1000:.3f} ms" for b, s in restarts.items())
+        + f" (budget {RESTART_BUDGET * 1000:g} ms)"
+    )
     share, median, late = timers("greenlets", TIMERS // scale, 3.0)
     print(
         f"{TIMERS // scale:,} timers of {INTERVAL * 1000:g} ms, greenlets: {share:.1%} of the ticks,"
-        f" late p50 {median * 1000:.1f} ms, p99 {late * 1000:.1f} ms (budget {SHARE_BUDGET:.0%}, p99 {LATENESS_BUDGET * 1000:g} ms)"
+        f" late p50 {median * 1000:.1f} ms, p99 {late * 1000:.1f} ms"
+        f" (budget {SHARE_BUDGET:.0%}, p99 {LATENESS_BUDGET * 1000:g} ms)"
     )
     print(f"fan-out to {10_000 // scale:,}: {fan_out('greenlets', 10_000 // scale):,.0f} deliveries/s")
     for backend in ("greenlets", "threads"):
         print(f"asks/s while 100 others wait: {backend} {isolation(backend):,.0f}")
     if many:
         began = time.perf_counter()
-        print(f"100,000 idle actors: {memory_of('greenlets', 100_000):,.0f} bytes each, {time.perf_counter() - began:.1f} s")
-    return each["greenlets"] < MEMORY_BUDGET and restarts["greenlets"] < RESTART_BUDGET and share >= SHARE_BUDGET and late < LATENESS_BUDGET
+        print(
+            f"100,000 idle actors: {memory_of('greenlets', 100_000):,.0f} bytes each,"
+            f" {time.perf_counter() - began:.1f} s"
+        )
+    return (
+        each["greenlets"] < MEMORY_BUDGET
+        and restarts["greenlets"] < RESTART_BUDGET
+        and share >= SHARE_BUDGET
+        and late < LATENESS_BUDGET
+    )
 
 
 def main() -> int:

@@ -1,8 +1,10 @@
 """What the two backends have in common: the task that they run, and who runs in the thread that asks.
 
-A task is a mailbox with a turn. At most one thread or greenlet takes a task's turn at a time; `deliver` is only called with exclusive
-access to the task (in the hub's thread, or under the task's lock), through the backend's `post`.
+A task is a mailbox with a turn. At most one thread or greenlet takes a task's turn at a time; `deliver` is only
+called with exclusive access to the task (in the hub's thread, or under the task's lock), through the backend's
+`post`.
 """
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["RUNNERS", "Backend", "Envelope", "Runner", "Target", "Task", "current_task"]
 
 Envelope = tuple[Any, "Future[Any] | None", Any]
-"""A message on its way: what, the future of an ask or None, and the slot when it was sent to a name that survives restarts."""
+"""A message on its way.
+
+What, the future of an ask or None, and the slot when it was sent to a name that survives restarts.
+"""
 
 
 class Target(ABC):
@@ -30,14 +35,18 @@ class Target(ABC):
 
     backend: Backend
     lock: Any
-    bounded: bool
-    """Whether delivering may have to wait, or be refused, for want of room."""
+
+    @property
+    @abstractmethod
+    def bounded(self) -> bool:
+        """Tell whether delivering may have to wait, or be refused, for want of room."""
 
     @abstractmethod
     def deliver(self, item: Any) -> bool | Future[None]:
-        """Take an envelope (a tuple) or a signal; returns False when the target has ended. Called with exclusive access.
+        """Take an envelope (a tuple) or a signal; returns False when the target has ended.
 
-        A bounded target may answer later, with a future that is set when the item is in or failed when it is refused.
+        Called with exclusive access. A bounded target may answer later, with a future that is set when the item is in
+        or failed when it is refused.
         """
 
     @property
@@ -62,7 +71,20 @@ class Target(ABC):
 class Task(Target):
     """What a backend runs."""
 
-    __slots__ = ("backend", "dead", "freed", "handled", "hung", "lock", "mailbox", "scheduled", "urgent", "waiting_for", "wakeup", "worker")
+    __slots__ = (
+        "backend",
+        "dead",
+        "freed",
+        "handled",
+        "hung",
+        "lock",
+        "mailbox",
+        "scheduled",
+        "urgent",
+        "waiting_for",
+        "wakeup",
+        "worker",
+    )
 
     def __init__(self, backend: Backend, lock: Any = None) -> None:
         self.backend = backend
@@ -123,12 +145,15 @@ class Runner(Protocol):
         ...
 
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
-        """Wait for `future` without stopping other tasks; `virtual` timeouts count by the system's clock. Returns whether it is settled."""
+        """Wait for `future` without stopping other tasks.
+
+        `virtual` timeouts count by the system's clock. Returns whether it is settled.
+        """
         ...
 
 
 class Backend(ABC):
-    """Runs tasks; `owner` is the name of the system, `forked` tells that this process is a fork of the one that started it."""
+    """Runs tasks; `owner` names the system, `forked` tells that this process is a fork of the one that started it."""
 
     name: str
     owner = ""

@@ -1,7 +1,9 @@
 """The future: set from any thread, waited for from any thread or actor.
 
-An actor on greenlets that waits lets the hub go on; a thread waits on a raw lock. pykka's `map filter reduce join` work on it.
+An actor on greenlets that waits lets the hub go on; a thread waits on a raw lock. pykka's `map filter reduce join`
+work on it.
 """
+
 from __future__ import annotations
 
 import queue
@@ -25,17 +27,17 @@ LONGEST_CHAIN = 10_000
 class Future(pykka.Future[T]):
     """A value or an exception to come. Settled once; `set` on a settled one raises `queue.Full` as in pykka."""
 
-    _get_hook = None
+    _get_hook: Callable[[float | None], T] | None = None
     _outcome: tuple[Any, BaseException | None] | None = None
     target: Target | None = None
     """Whose answer this is; None for a future of nobody's."""
     what = "the future"
 
     def __init__(self) -> None:
-        # Without a lock, since a lock for each ask shows. Taking the one item of `_open` is what only one setter can do; and
-        # 1. whoever waits adds itself first and then looks for an outcome, 2. whoever settles sets the outcome first and then
-        # takes the waiters one by one: so each waiter is either woken or has seen the outcome, and takes itself back.
-        # pykka's own constructor only sets what the class sets here.
+        # Without a lock, since a lock for each ask shows. Taking the one item of `_open` is what only one setter
+        # can do; and 1. whoever waits adds itself first and then looks for an outcome, 2. whoever settles sets the
+        # outcome first and then takes the waiters one by one: so each waiter is either woken or has seen the
+        # outcome, and takes itself back. pykka's own constructor only sets what the class sets here.
         self._open = [True]
         self._waiters: list[Callable[[], object]] = []
 
@@ -81,7 +83,10 @@ class Future(pykka.Future[T]):
             raise queue.Full
 
     def set_exception(self, exc_info: Any = None) -> None:
-        """Settle with an exception: an `exc_info` triple, an exception, or by default the one being handled. Raises queue.Full."""
+        """Settle with an exception.
+
+        An `exc_info` triple, an exception, or by default the one being handled. Raises queue.Full.
+        """
         if isinstance(exc_info, BaseException):
             error = exc_info
         else:
@@ -106,7 +111,10 @@ class Future(pykka.Future[T]):
         return True
 
     def on_done(self, wake: Callable[[], object]) -> bool:
-        """Call `wake()` once when this is settled, in the settling thread; returns False, and calls nothing, when it is already."""
+        """Call `wake()` once when this is settled, in the settling thread.
+
+        Returns False, and calls nothing, when it is already.
+        """
         self._waiters.append(wake)
         return self._outcome is None or not self.forget(wake)
 
@@ -135,7 +143,8 @@ class Future(pykka.Future[T]):
     def refuse_cycle(self, task: Task, asks: bool) -> None:
         """Raise AskCycleError when `task`, which has said that it waits for this, would wait for ever.
 
-        A supervisor that waits for its child does not ask (`asks` is False): the last one in the chain is refused instead.
+        A supervisor that waits for its child does not ask (`asks` is False): the last one in the chain is refused
+        instead.
         """
         cycle = find_cycle(task, self.target) if self.target is not None else None
         if cycle is None:
@@ -150,7 +159,7 @@ Cycle = tuple[tuple[str, ...], Future[Any] | None]
 
 
 def find_cycle(asking: Task, target: Target) -> Cycle | None:
-    """Return who waits for whom when `target` waits, itself or over others, for `asking`, and the last one's future; else None."""
+    """Return who waits for whom, and the last one's future, when `target` waits for `asking`, itself or over others."""
     at = target.present
     if at is None or (at is not asking and at.waiting_for is None):
         return None
@@ -173,7 +182,10 @@ def refuse_cycle(asking: Task, target: Target) -> None:
 
 
 def wait_in_thread(future: Future[Any], timeout: float | None, clock: Clock | None) -> bool:
-    """Stop the calling operating system thread until `future` is settled; `clock` measures `timeout` when it is given."""
+    """Stop the calling operating system thread until `future` is settled.
+
+    `clock` measures `timeout` when it is given.
+    """
     if clock is not None and timeout is not None:
         either: Future[None] = Future()
         future.on_done(lambda: either.offer(None))

@@ -1,17 +1,23 @@
-"""The backend of greenlets: all actors on one gevent hub, in a thread of our own or, in a patched process, on the host's hub.
+"""The backend of greenlets: all actors on one gevent hub.
 
-An actor without messages holds no greenlet: a worker from a pool takes its turn and goes back when the mailbox is empty. A worker whose
-actor waits (for an answer, for gevent's own I/O) is parked with it, and the hub goes on with another one.
+The hub is in a thread of our own or, in a process that gevent has patched, the host's.
 
-All crossing of threads is in this file, and it is one thing: `_bridge`, a deque that any thread appends to, and `_async`, the libev watcher
-that tells the hub to look. Nothing else of gevent may be touched from another thread: its locks, events and queues break the loop's count of
-live watchers, and the hub ends in `LoopExit`.
+An actor without messages holds no greenlet: a worker from a pool takes its turn and goes back when the mailbox is
+empty. A worker whose actor waits (for an answer, for gevent's own I/O) is parked with it, and the hub goes on with
+another one.
 
-Work is counted as one unit for the whole hub, held from the first message until nothing is ready and no actor is in the middle of one:
+All crossing of threads is in this file, and it is one thing: `_bridge`, a deque that any thread appends to, and
+`_async`, the libev watcher that tells the hub to look. Nothing else of gevent may be touched from another thread:
+its locks, events and queues break the loop's count of live watchers, and the hub ends in `LoopExit`.
+
+Work is counted as one unit for the whole hub, held from the first message until nothing is ready and no actor is in
+the middle of one:
 1. a foreign sender appends to the bridge, and takes the unit unless `_signalled` says that a drain is still to come;
 2. the drain clears `_signalled` before it reads the bridge, so what is appended later signals again;
-3. the unit is given back, under `_gate`, only when bridge, ready queue and active count are empty and no drain is to come.
+3. the unit is given back, under `_gate`, only when bridge, ready queue and active count are empty and no drain is
+   to come.
 """
+
 from __future__ import annotations
 
 import logging
@@ -220,7 +226,8 @@ class GreenletBackend(Backend):
         if self._timer is not None:
             self._timer.close()
         if not self.own_thread:
-            # A greenlet of the host's may still be parked through this backend: the bridge stays, but keeps no loop alive.
+            # A greenlet of the host's may still be parked through this backend: the bridge stays, but keeps no loop
+            # alive.
             self._async.ref = False
             self._ended.offer(None)
             return
@@ -341,7 +348,9 @@ class GreenletBackend(Backend):
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
         here = getcurrent()
         if here is self.hub:
-            raise WouldBlock(f"waiting for {future.describe()} on the hub itself would stop every actor; do it in an actor or a greenlet")
+            raise WouldBlock(
+                f"waiting for {future.describe()} on the hub itself would stop every actor; wait in an actor"
+            )
         task: Task | None = here.current if type(here) is _Worker else None
         if task is not None:
             task.waiting_for = future
@@ -435,7 +444,8 @@ class GreenletBackend(Backend):
                 worker.switch(item)
         self._on = None
         if ready:
-            # Not run_callback: gevent runs many callbacks before it looks at its watchers again, and a flood would starve them.
+            # Not run_callback: gevent runs many callbacks before it looks at its watchers again, and a flood would
+            # starve them.
             self._again.start(self._turn, update=False)
         else:
             self._kicked = False

@@ -1,4 +1,5 @@
 """The backend of threads: each actor has an operating system thread of its own for as long as it lives."""
+
 from __future__ import annotations
 
 import time

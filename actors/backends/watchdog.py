@@ -1,7 +1,9 @@
 """The watchdog of a hub: says which actor holds it up, and where.
 
-Only an operating system thread can see that a hub stands still. It looks at a counter of turns, and at the stack when that has not moved.
+Only an operating system thread can see that a hub stands still. It looks at a counter of turns, and at the stack
+when that has not moved.
 """
+
 from __future__ import annotations
 
 import sys
@@ -9,14 +11,17 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from actors.raw import Lock, start_thread
 
-__all__ = ["Watchdog"]
+__all__ = ["WatchedHub", "Watchdog"]
 
 
-class _Hub(Protocol):
+@runtime_checkable
+class WatchedHub(Protocol):
+    """What can be watched."""
+
     ident: int
     turns: int
 
@@ -26,9 +31,9 @@ class _Hub(Protocol):
 
 
 class Watchdog:
-    """Calls `report(path, seconds, stack)` once for each time that one turn takes longer than `threshold` real seconds."""
+    """Calls `report(path, seconds, stack)` once for each turn that takes longer than `threshold` real seconds."""
 
-    def __init__(self, hub: _Hub, threshold: float, report: Callable[[str, float, str], None]) -> None:
+    def __init__(self, hub: WatchedHub, threshold: float, report: Callable[[str, float, str], None]) -> None:
         self._hub = weakref.ref(hub)
         self._threshold = threshold
         self._report = report

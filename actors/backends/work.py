@@ -1,8 +1,10 @@
 """The count of work in flight: what a manual clock waits for before it lets time go on.
 
-A backend holds one unit while its actors have messages; everything outside (calls in executors, transactions, deliveries) holds a `Token`
-from `begin` to `end`. Whoever ends a unit has handed on its outcome before, so the count never touches zero in between.
+A backend holds one unit while its actors have messages; everything outside (calls in executors, transactions,
+deliveries) holds a `Token` from `begin` to `end`. Whoever ends a unit has handed on its outcome before, so the
+count never touches zero in between.
 """
+
 from __future__ import annotations
 
 import time

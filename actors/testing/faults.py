@@ -1,4 +1,5 @@
 """Faults on purpose, and a tell that waits."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ def _any(message: Any) -> bool:
 
 
 def cast_and_sync(ref: ActorRef, message: Any, *, timeout: float = TIMEOUT) -> Any:
-    """Send `message`, wait until the actor has handled it (and answered, when it answers later), and return its answer."""
+    """Send `message`, wait until the actor has handled it and answered (perhaps later), and return the answer."""
     return ref.ask(message, timeout=timeout)
 
 
@@ -35,7 +36,8 @@ def crash(ref: ActorRef, reason: BaseException | None = None, *, timeout: float 
     if not ended.settled(timeout):
         raise AssertionError(f"{ref} did not crash within {timeout:g} s")
     if cell.parent is not None and not cell.parent.dead:
-        # The child's end reached the supervisor before it reached us, so the supervisor's answer comes after it has acted.
+        # The child's end reached the supervisor before it reached us, so the supervisor's answer comes after it has
+        # acted.
         try:
             cell.parent.ref.describe(timeout=timeout)
         except Exception:

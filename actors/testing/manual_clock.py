@@ -1,8 +1,9 @@
 """The manual clock: time that goes on only when a test says so, and not before all work in flight has ended.
 
-Idleness is the systems' own count of work; nothing here sleeps or polls. A call, or an actor in the middle of a message, that makes no progress
-for `stall` real seconds counts as hung: time goes on without it.
+Idleness is the systems' own count of work; nothing here sleeps or polls. A call, or an actor in the middle of a
+message, that makes no progress for `stall` real seconds counts as hung: time goes on without it.
 """
+
 from __future__ import annotations
 
 import re
@@ -74,12 +75,17 @@ class ManualClock:
         self._start = instant.astimezone(UTC) - timedelta(microseconds=self._micros)
 
     def advance(self, duration: float | timedelta | str) -> None:
-        """Let `duration` (seconds, a timedelta, or a text such as "50ms" "30s" "10m" "2h" "1d") pass: fire every timer due, each at its own instant, in (due time, order of arming) order.
+        """Let `duration` pass: seconds, a timedelta, or a text such as "50ms" "30s" "10m" "2h" "1d".
 
-        Before each, and at the end, all work in flight ends. Raises WouldBlock in an actor, SpecError for a duration below 0.
+        Every timer due fires, each at its own instant, in (due time, order of arming) order.
+
+        Before each, and at the end, all work in flight ends. Raises WouldBlock in an actor, SpecError for a
+        duration below 0.
         """
         if current_task() is not None:
-            raise WouldBlock("advance called in an actor: the clock would wait for that actor for ever; call it from the test")
+            raise WouldBlock(
+                "advance called in an actor: the clock would wait for that actor for ever; call it from the test"
+            )
         seconds = _seconds(duration)
         with self._advancing:
             self.settle()
@@ -105,7 +111,9 @@ class ManualClock:
                 if not system.work.idle:
                     self._wait_for(system)
             # All were idle one after the other; nothing that began since means that they were idle together.
-            if versions == [system.work.version for system in self._systems] and all(system.work.idle for system in self._systems):
+            if versions == [system.work.version for system in self._systems] and all(
+                system.work.idle for system in self._systems
+            ):
                 return
 
     def _wait_for(self, system: _System) -> None:
@@ -128,5 +136,7 @@ def _seconds(duration: float | timedelta | str) -> float:
     else:
         seconds = duration
     if seconds is None or not seconds >= 0:
-        raise SpecError(f'expected duration to be seconds from 0 up, a timedelta or a text such as "30s", got: {duration!r}')
+        raise SpecError(
+            f'expected duration to be seconds from 0 up, a timedelta or a text such as "30s", got: {duration!r}'
+        )
     return seconds

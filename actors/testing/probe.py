@@ -1,4 +1,5 @@
 """Probes: actors that collect what they are sent, for tests to look at; and a look into an actor's state."""
+
 from __future__ import annotations
 
 import time
@@ -58,7 +59,8 @@ class Probe:
     def expect(self, wanted: Any = None, *, timeout: float = TIMEOUT) -> Any:
         """Return the first message not yet expected that fits, waiting up to `timeout` real seconds.
 
-        `wanted` is a class, a predicate, a value to equal, or None for any. Raises AssertionError with what came instead.
+        `wanted` is a class, a predicate, a value to equal, or None for any. Raises AssertionError with what came
+        instead.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -92,8 +94,13 @@ class Probe:
 
 
 def assert_actor_state(ref: ActorRef, predicate: Callable[[Any], Any], *, timeout: float = TIMEOUT) -> None:
-    """Check `predicate(actor.snapshot())`, run in the actor after all that was told before. Raises AssertionError with the state."""
-    holds, state = ref.ask(Inspect(lambda actor: (bool(predicate(actor)), repr(getattr(actor, "__dict__", actor)))), timeout=timeout)
+    """Check `predicate(actor.snapshot())`, run in the actor after all that was told before.
+
+    Raises AssertionError with the state.
+    """
+    holds, state = ref.ask(
+        Inspect(lambda actor: (bool(predicate(actor)), repr(getattr(actor, "__dict__", actor)))), timeout=timeout
+    )
     if not holds:
         raise AssertionError(f"the state of {ref} does not fit: {state}")
 

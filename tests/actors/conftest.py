@@ -1,4 +1,5 @@
 """Fixtures for actors: a system on each backend, a manual clock, and the actors that tests play with."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

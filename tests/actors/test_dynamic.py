@@ -1,4 +1,5 @@
 """Dynamic supervisors: many children, their budgets, quarantine."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """Hosts: real processes of each kind that actors live in."""
+
 from __future__ import annotations
 
 import subprocess
@@ -218,7 +219,10 @@ def test_a_fork_gets_one_clear_error_and_may_start_its_own(run, backend):
         system.stop()
     """
     assert run(program, first="import warnings; warnings.simplefilter('ignore', DeprecationWarning)") == [
-        "own", "5", "parent", "2",
+        "own",
+        "5",
+        "parent",
+        "2",
     ]
 
 
@@ -280,20 +284,27 @@ def test_a_keyboard_interrupt_ends_a_waiting_script(run):
 
 
 def test_xdist_workers_run_systems_side_by_side(tmp_path):
-    (tmp_path / "test_it.py").write_text(
-        PRELUDE
-        + textwrap.dedent(
-            """
+    (tmp_path / "test_it.py").write_text(PRELUDE + textwrap.dedent("""
             import pytest
             @pytest.mark.parametrize("n", range(10))
             @pytest.mark.parametrize("backend", ["greenlets", "threads"])
             def test_adds(backend, n):
                 with System(backend) as system:
                     assert system.start(Adder).ask(n) == n
-            """
-        )
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-p", "no:randomly", str(tmp_path)]
+            """))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        str(tmp_path),
+    ]
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
     assert "20 passed" in done.stdout, done.stdout + done.stderr

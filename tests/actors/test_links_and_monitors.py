@@ -1,4 +1,5 @@
 """Links and monitors: who hears of an end, exactly once."""
+
 from __future__ import annotations
 
 import threading
@@ -31,7 +32,11 @@ class Tied(Actor):
 def test_a_monitor_hears_of_each_kind_of_end(system, counter):
     probe = Probe(system)
     error = ValueError("x")
-    for end, reason in ((lambda r: r.stop(), "normal"), (lambda r: crash(r, error), error), (lambda r: r.cell.kill(), "killed")):
+    for end, reason in (
+        (lambda r: r.stop(), "normal"),
+        (lambda r: crash(r, error), error),
+        (lambda r: r.cell.kill(), "killed"),
+    ):
         ref = system.start(counter)
         probe.monitor(ref)
         end(ref)

@@ -1,11 +1,22 @@
 """Mailboxes: bounds and their policies, priority of what the system sends, ask cycles."""
+
 from __future__ import annotations
 
 import threading
 
 import pytest
 
-from actors import Actor, ActorDeadError, AskCycleError, ChildSpec, Mailbox, MailboxFull, SpecError, Supervisor, WouldBlock
+from actors import (
+    Actor,
+    ActorDeadError,
+    AskCycleError,
+    ChildSpec,
+    Mailbox,
+    MailboxFull,
+    SpecError,
+    Supervisor,
+    WouldBlock,
+)
 from actors.testing import Probe, crash
 
 

@@ -1,4 +1,5 @@
 """Messages: tell, ask, order, errors, answers that come later."""
+
 from __future__ import annotations
 
 import threading

@@ -1,4 +1,5 @@
 """The registry and the topics of a system."""
+
 from __future__ import annotations
 
 import pytest

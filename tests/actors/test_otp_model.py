@@ -1,8 +1,10 @@
 """A pure model of OTP's supervisor, and a machine that drives it and a real supervisor through the same random life.
 
-The model is written from OTP's documentation and supervisor.erl, and shares no code with the package. Compared after each step: who was
-started, stopped and failed in which order, what state each child is in, and whether the supervisor lives.
+The model is written from OTP's documentation and supervisor.erl, and shares no code with the package. Compared
+after each step: who was started, stopped and failed in which order, what state each child is in, and whether the
+supervisor lives.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -107,7 +109,10 @@ class Model:
             self.children.remove(child)
         if child.significant and (
             self.auto_shutdown == "any_significant"
-            or (self.auto_shutdown == "all_significant" and not any(c.significant and c.state == "running" for c in self.children))
+            or (
+                self.auto_shutdown == "all_significant"
+                and not any(c.significant and c.state == "running" for c in self.children)
+            )
         ):
             self.end()
 
@@ -123,7 +128,9 @@ class Model:
     def restart_from(self, child: Child) -> Child | None:
         """Stop and start who belongs together; returns who failed to start."""
         at = self.children.index(child)
-        group = {"one_for_one": [child], "one_for_all": list(self.children), "rest_for_one": self.children[at:]}[self.strategy]
+        group = {"one_for_one": [child], "one_for_all": list(self.children), "rest_for_one": self.children[at:]}[
+            self.strategy
+        ]
         for one in reversed(group):
             self.stop(one, "restarting")
             if one is not child and one.restart == "temporary":
@@ -190,7 +197,12 @@ class Machine(RuleBasedStateMachine):
         return True
 
     @precondition(lambda self: self.model.alive)
-    @rule(id=st.sampled_from(IDS), restart=st.sampled_from(["permanent", "transient", "temporary"]), significant=st.booleans(), fails=st.sampled_from([0, 0, 0, 1]))
+    @rule(
+        id=st.sampled_from(IDS),
+        restart=st.sampled_from(["permanent", "transient", "temporary"]),
+        significant=st.booleans(),
+        fails=st.sampled_from([0, 0, 0, 1]),
+    )
     def start_child(self, id: str, restart: str, significant: bool, fails: int) -> None:
         significant = significant and restart != "permanent" and self.model.auto_shutdown != "never"
         if self.model.find(id) is None:
@@ -200,7 +212,11 @@ class Machine(RuleBasedStateMachine):
         assert self.call("start_child", spec) == expected
 
     @precondition(lambda self: self.model.alive and any(c.state == "running" for c in self.model.children))
-    @rule(data=st.data(), how=st.sampled_from(["crash", "crash", "crash", "normal", "shutdown", "killed"]), fails=st.sampled_from([0, 0, 0, 1, 2, 5]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["crash", "crash", "crash", "normal", "shutdown", "killed"]),
+        fails=st.sampled_from([0, 0, 0, 1, 2, 5]),
+    )
     def child_ends(self, data: st.DataObject, how: str, fails: int) -> None:
         running = [child for child in self.model.children if child.state == "running"]
         child = data.draw(st.sampled_from(running))
@@ -217,7 +233,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.alive)
     @rule(id=st.sampled_from(IDS), method=st.sampled_from(["terminate_child", "restart_child", "delete_child"]))
     def call_about_a_child(self, id: str, method: str) -> None:
-        model = {"terminate_child": self.model.terminate, "restart_child": self.model.restart_child, "delete_child": self.model.delete}[method]
+        model = {
+            "terminate_child": self.model.terminate,
+            "restart_child": self.model.restart_child,
+            "delete_child": self.model.delete,
+        }[method]
         assert self.call(method, id) == model(id)
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 5.0, 5.5]))

@@ -1,4 +1,5 @@
 """The pure rules: who restarts, with whom, when it is too much, how long to pause."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """What a system shows: tree, events, traces, crash reports, blocked hubs, the pieces of the testing kit."""
+
 from __future__ import annotations
 
 import logging
@@ -137,7 +138,11 @@ def test_reports_are_short_whatever_they_are_about():
     assert len(str(masked({str(n): "x" * 1000 for n in range(1000)}))) < 6000
     assert masked({"a": {"b": {"c": {"d": 1}}}}) == {"a": {"b": {"c": "<1 items>"}}}
     assert masked([[[[1]]]]) == [[["<1 items>"]]]
-    assert masked({"api_key": 1, "Authorization": 2, "plain": 3}) == {"api_key": "***", "Authorization": "***", "plain": "3"}
+    assert masked({"api_key": 1, "Authorization": 2, "plain": 3}) == {
+        "api_key": "***",
+        "Authorization": "***",
+        "plain": "3",
+    }
 
 
 def test_a_blocked_hub_is_reported_with_actor_and_stack(caplog):

@@ -1,4 +1,8 @@
-"""Stress: many threads, crashes going on, thousands of children; nothing lost, nothing reordered, nothing left behind."""
+"""Stress: many threads, crashes going on, thousands of children.
+
+Nothing lost, nothing reordered, nothing left behind.
+"""
+
 from __future__ import annotations
 
 import gc
@@ -132,7 +136,9 @@ def test_futures_cross_threads_both_ways():
         for _ in range(20):
             futures = [system.future() for _ in actors]
             answers = [ref.ask(future, block=False) for ref, future in zip(actors, futures, strict=True)]
-            setters = [threading.Thread(target=lambda part: [f.set(1) for f in part], args=(futures[n::4],)) for n in range(4)]
+            setters = [
+                threading.Thread(target=lambda part: [f.set(1) for f in part], args=(futures[n::4],)) for n in range(4)
+            ]
             for setter in setters:
                 setter.start()
             assert [answer.get(timeout=30) for answer in answers] == [1] * 50
@@ -177,7 +183,9 @@ def test_children_started_and_stopped_leave_nothing_behind(backend, children, ca
             assert system.work.wait_idle(20)
             rounds.append(measure())
     with capsys.disabled():
-        print(f"\n{backend}, {children} children a round: objects, KiB resident, descriptors, threads, names, subscribers")
+        print(
+            f"\n{backend}, {children} children a round: objects, KiB resident, descriptors, threads, names, subscribers"
+        )
         print(*rounds, sep="\n")
     first, last = rounds[1], rounds[-1]
     assert all(row[4:] == (0, 0) for row in rounds)

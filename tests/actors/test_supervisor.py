@@ -1,4 +1,5 @@
 """Supervisors: order, strategies, restart kinds, intensity, calls. Rules and names are OTP's."""
+
 from __future__ import annotations
 
 import pytest

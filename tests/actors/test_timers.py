@@ -1,4 +1,5 @@
 """Timers: when they fire, what becomes of them when their actor is slow, cancels them or ends."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
