@@ -12,7 +12,7 @@ from typing import Any
 
 from flowstone.core.partitions import decode_partition
 from flowstone.core.run import SourceKind
-from flowstone.core.run_key import manual_key, manual_tick_id, tick_id
+from flowstone.core.run_key import manual_key, manual_tick_id, run_id, tick_id
 from flowstone.runs.decisions import after_cancel, cancel
 from flowstone.runs.requests import ResolvedRequest
 from flowstone.runs.services import Services
@@ -40,8 +40,8 @@ _TAKE_MS = """
 """
 _NEWEST = "update schedule set last_scheduled_for = :newest where name = :name"
 _INSERT = """
-    insert into tick (tick_id, schedule, scheduled_for, until, count, manual, status, reason, partition, error, at)
-    values (:tick_id, :schedule, :scheduled_for, :until, :count, :manual, :status, :reason, :partition, :error, :at)
+    insert into tick (tick_id, schedule, scheduled_for, until, count, manual, status, reason, run_id, partition, error, at)
+    values (:tick_id, :schedule, :scheduled_for, :until, :count, :manual, :status, :reason, :run_id, :partition, :error, :at)
     on conflict (tick_id) do nothing
 """
 _ANSWER = """
@@ -141,6 +141,9 @@ class Writing:
     def _write(self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False) -> Tick | None:
         """The tick that was written, with its run when it is admitted; None when another writer came first."""
         tick = _tick(self.connection, schedule, prepared, self.now, manual=manual)
+        if prepared.request is not None:
+            # The run's id follows from its key: mostly the row is complete at once, and not written twice.
+            tick = dataclasses.replace(tick, run_id=self._expected(prepared.request))
         if not _insert(self.connection, tick, prepared.partition):
             return None
         if prepared.request is None:
@@ -151,7 +154,7 @@ class Writing:
         admission = admit(schedule.overlap, unfinished)
         if admission.blocked_by is None:
             return self._ask(tick, prepared.request, admission)
-        blocked = {"status": TickStatus.SUPPRESSED, "reason": Reason.OVERLAP, "blocked_by": admission.blocked_by}
+        blocked = {"run_id": None, "status": TickStatus.SUPPRESSED, "reason": Reason.OVERLAP, "blocked_by": admission.blocked_by}
         return self._answer(tick, **blocked)
 
     def _ask(self, tick: Tick, request: ResolvedRequest, admission: Admission) -> Tick:
@@ -164,9 +167,13 @@ class Writing:
         requested = request_run(self.connection, request, identity=self.services.identity, now=self.now)
         self.asked = True
         if not requested.conflict:
-            return self._answer(tick, run_id=requested.run_id)
+            return tick if tick.run_id == requested.run_id else self._answer(tick, run_id=requested.run_id)
         error = f"run_key_conflict: run key {request.run_key} is that of run {requested.run_id}, which means otherwise"
-        return self._answer(tick, status=TickStatus.FAILED, reason=Reason.CONFLICT, error=error)
+        return self._answer(tick, run_id=None, status=TickStatus.FAILED, reason=Reason.CONFLICT, error=error)
+
+    def _expected(self, request: ResolvedRequest) -> str:
+        identity = self.services.identity
+        return run_id(request.run_key, namespace=identity.namespace, secret=identity.secret)
 
     def _answer(self, tick: Tick, **answer: Any) -> Tick:
         tick = dataclasses.replace(tick, **answer)
@@ -216,6 +223,7 @@ def _insert(connection: Connection, tick: Tick, partition: str | None) -> bool:
         "manual": tick.manual,
         "status": tick.status,
         "reason": tick.reason,
+        "run_id": tick.run_id,
         "partition": partition,
         "error": tick.error,
         "at": tick.at,

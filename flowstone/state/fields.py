@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, overload
 
 from flowstone.errors import ValidationError
 
 __all__ = ["Json", "bind", "bind_listed", "bind_named", "instant", "instant_text", "json_text", "json_value"]
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _PLAIN = frozenset({type(None), str, int, float, bool, bytes})
 
 
@@ -23,6 +25,7 @@ class Json:
     value: Any
 
 
+@lru_cache(maxsize=1024)
 def instant_text(value: datetime) -> str:
     """The stored form of an aware instant.
 
@@ -66,7 +69,7 @@ def json_text(value: object) -> str:
         ValidationError: JSON has no form for it.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _COMPACT.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValidationError(f"expected a value that JSON can hold, got: {error}") from error
 
