@@ -1,56 +1,35 @@
 """One connection to the store, as transactions and queries see it."""
 
 import logging
-import sqlite3
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from flowstone.errors import StoreUnavailable
-from flowstone.state import sqlite
-from flowstone.state.fields import bind_listed, bind_named
+from flowstone.state.dialect import Query, Row, Session
 
 __all__ = ["Connection", "Query", "Row"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-class Row(sqlite3.Row):
-    """One row of an answer: `row.column` and `row["column"]` are the same."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except IndexError:
-            raise AttributeError(f"no column {name!r}; the row has {', '.join(self.keys())}") from None
-
-    def __repr__(self) -> str:
-        return f"Row({', '.join(f'{name}={self[name]!r}' for name in self.keys())})"
-
-
-class Query(Protocol):
-    """What a query of peewee's looks like."""
-
-    def sql(self) -> tuple[str, list[Any]]:
-        """The statement and its parameters by position."""
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Connection:
     """A connection to the store; used by one thread at a time, and always within a transaction.
 
     Statements are SQL text with `:name` parameters. Instants, dicts, lists and `fields.Json` may be given as they
-    are. What a statement returns is read at once.
+    are. What a statement returns is read at once. Statements are written so that both databases take them.
     """
 
-    __slots__ = ("_lost", "_path", "_raw", "_writing")
+    __slots__ = ("_ended", "_session", "_writing")
 
-    def __init__(self, raw: sqlite3.Connection, path: str) -> None:
-        raw.row_factory = Row
-        self._raw = raw
-        self._path = path
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._writing = False
-        self._lost = False
+        self._ended = False
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None, /, **named: object) -> list[Row]:
         """The rows that a statement gives; parameters as a mapping, as keywords, or both.
@@ -58,10 +37,7 @@ class Connection:
         Raises:
             StoreUnavailable: the store failed, not the statement.
         """
-        rows: list[Row] = self._call(
-            self._raw.execute, sql, bind_named({**parameters, **named} if parameters else named)
-        )
-        return rows
+        return self._call(self._session.execute, sql, {**parameters, **named} if parameters else named)
 
     def change(self, sql: str, parameters: Mapping[str, object] | None = None, /, **named: object) -> int:
         """How many rows a statement inserted, updated or deleted; parameters as of `execute`.
@@ -71,9 +47,7 @@ class Connection:
         Raises:
             StoreUnavailable: the store failed, not the statement.
         """
-        bound = bind_named({**parameters, **named} if parameters else named)
-        changed: int = self._call(self._raw.execute, sql, bound, take=_rowcount)
-        return changed
+        return self._call(self._session.change, sql, {**parameters, **named} if parameters else named)
 
     def executemany(self, sql: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Run a statement once for each row of parameters.
@@ -81,7 +55,7 @@ class Connection:
         Raises:
             StoreUnavailable: the store failed, not the statement.
         """
-        self._call(self._raw.executemany, sql, [bind_named(row) for row in rows])
+        self._call(self._session.executemany, sql, rows)
 
     def run(self, query: Query) -> list[Row]:
         """The rows that a query of peewee's gives.
@@ -89,19 +63,35 @@ class Connection:
         Raises:
             StoreUnavailable: the store failed, not the query.
         """
-        sql, parameters = query.sql()
-        rows: list[Row] = self._call(self._raw.execute, sql, bind_listed(parameters))
-        return rows
+        return self._call(self._session.run, query)
 
-    def _call(self, method: Any, sql: str, parameters: Any, take: Any = sqlite3.Cursor.fetchall) -> Any:
-        if self._lost:
-            raise StoreUnavailable(f"store {self._path} ended the transaction", path=self._path)
+    def script(self, text: str) -> None:
+        """Run the statements of a script, whose placeholders stand for what the database calls its types.
+
+        Raises:
+            StoreUnavailable: the store failed, not a statement.
+        """
+        types = self._session.column_types
+        for statement in self._session.statements(_PLACEHOLDER.sub(lambda match: types[match[1]], text)):
+            self._call(self._session.command, statement)
+
+    def has_table(self, name: str) -> bool:
+        """Whether the store has a table of this name."""
+        return self._call(self._session.has_table, name)
+
+    def exclude(self) -> None:
+        """Let no other process change the tables until the transaction ends."""
+        self._call(self._session.exclude)
+
+    def _call(self, method: Callable[..., T], *arguments: object) -> T:
+        if self._ended:
+            raise StoreUnavailable(f"store {self._session.place} ended the transaction", path=self._session.place)
         try:
-            return take(method(sql, parameters))
-        except sqlite3.Error as error:
-            # A full disk or an I/O error may end the transaction: what follows would commit by itself.
-            self._lost = self._writing and not self._raw.in_transaction
-            unavailable = sqlite.translated(error, self._path)
+            return method(*arguments)
+        except self._session.faults as error:
+            # A full disk or a lost connection may end the transaction: what follows would commit by itself.
+            self._ended = self._writing and not self._session.in_transaction
+            unavailable = self._session.translated(error)
             if unavailable is None:
                 raise
             raise unavailable from error
@@ -109,17 +99,25 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         """Whether the transaction that was begun is still open, and whole."""
-        return self._raw.in_transaction and not self._lost
+        return self._session.in_transaction and not self._ended
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone, so that nobody knows what became of a commit that was not answered."""
+        return self._session.lost
 
     def begin(self, *, write: bool) -> None:
-        """Begin a transaction: one that may write waits for the write lock, another keeps to one snapshot."""
+        """Begin a transaction, on a new connection where the old one is lost.
+
+        One that may write waits for locks, another keeps to one snapshot.
+        """
         self.rollback()
-        self._call(self._raw.execute, "begin immediate" if write else "begin", ())
+        self._call(self._session.begin, write)
         self._writing = write
 
     def commit(self) -> None:
         """Make what the transaction wrote durable."""
-        self._call(self._raw.execute, "commit", ())
+        self._call(self._session.commit)
         self._writing = False
 
     def rollback(self) -> None:
@@ -127,34 +125,30 @@ class Connection:
 
         A fault of the store is logged: there is nothing left to be saved, and the next `begin` tries again.
         """
-        self._writing = self._lost = False
-        if self._raw.in_transaction:
-            try:
-                self._raw.rollback()
-            except sqlite3.Error as error:
-                log.warning("a transaction on store %s could not be rolled back: %s", self._path, error)
+        self._writing = self._ended = False
+        try:
+            self._session.rollback()
+        except self._session.faults as error:
+            log.warning("a transaction on store %s could not be rolled back: %s", self._session.place, error)
 
     def savepoint(self) -> None:
         """Mark the place to which `undo` goes back."""
-        self._call(self._raw.execute, "savepoint one", ())
+        self._call(self._session.command, "savepoint one")
 
     def undo(self) -> None:
         """Take back what was written since the savepoint, and forget the savepoint."""
-        self._call(self._raw.execute, "rollback to one", ())
+        self._ended = False
+        self._call(self._session.command, "rollback to one")
         self.release()
 
     def release(self) -> None:
         """Keep what was written since the savepoint, and forget the savepoint."""
-        self._call(self._raw.execute, "release one", ())
+        self._call(self._session.command, "release one")
 
     def data_version(self) -> int:
         """A number that changes when another connection has committed; asked outside of transactions."""
-        return int(self._call(self._raw.execute, "pragma data_version", ())[0][0])
+        return self._call(self._session.data_version)
 
     def close(self) -> None:
         """Close the connection; what is not committed is lost."""
-        self._raw.close()
-
-
-def _rowcount(cursor: sqlite3.Cursor) -> int:
-    return cursor.rowcount
+        self._session.close()

@@ -4,27 +4,23 @@ Every operation is one transaction through the one writer; whoever is told of su
 have connections of their own and never wait.
 """
 
-import atexit
+import importlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from actors.backends.work import WorkCount
 from actors.clock import RealClock
 from actors.raw import Lock
 from flowstone.errors import ConfigError, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
-from flowstone.state import sqlite
 from flowstone.state.connection import Connection
-from flowstone.state.lock import StoreLock
+from flowstone.state.dialect import Server
 from flowstone.state.migrate import migrate
 from flowstone.state.readers import Readers
-from flowstone.state.url import Place, place_of
+from flowstone.state.sqlite import SQLiteServer
+from flowstone.state.url import Kind, Place, place_of
 from flowstone.state.watch import Watch
 from flowstone.state.writer import Writer
 
@@ -39,13 +35,13 @@ BUSY_TIMEOUT = 5.0
 
 
 class Database:
-    """An open store; all calls from any thread."""
+    """An open store; all calls from any thread. `url` shows no password."""
 
     def __init__(
-        self, url: str, *, private: bool, writer: Writer, readers: Readers, watch: Watch, resources: ExitStack
+        self, server: Server, *, writer: Writer, readers: Readers, watch: Watch, resources: ExitStack
     ) -> None:
-        self.url = url
-        self.private = private
+        self.url = server.url
+        self.private = server.private
         self._writer = writer
         self._readers = readers
         self._watch = watch
@@ -62,7 +58,7 @@ class Database:
         synchronous: Synchronous = "FULL",
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> Self:
-        """The store at a URL, its tables brought up to date; `busy_timeout` is in seconds.
+        """The store at a URL, its tables brought up to date; `busy_timeout`, for locks of others, is in seconds.
 
         A runtime opens it with `exclusive`, of which there is one at a time; a client without. What is in flight is
         counted in `work`.
@@ -75,21 +71,22 @@ class Database:
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigError(f"expected synchronous to be FULL or NORMAL, got: {synchronous!r}")
         with ExitStack() as resources:
-            file = _claim(place_of(url), synchronous, busy_timeout, exclusive, resources)
-            connection = file.connect(read_only=False)
+            server = _claim(
+                place_of(url), exclusive=exclusive, synchronous=synchronous, busy_timeout=busy_timeout
+            )
+            resources.callback(server.close)
+            connection = Connection(server.writer())
             resources.callback(connection.close)
             migrate(connection, RealClock().now())
             version = connection.data_version()
             counted = WorkCount() if work is None else work
-            readers = Readers(file.connect, name=file.name, work=counted)
+            readers = Readers(lambda: Connection(server.reader()), name=server.name, work=counted)
             resources.callback(readers.close)
-            writer = Writer(connection, name=file.name, work=counted)
+            writer = Writer(connection, name=server.name, work=counted)
             resources.callback(writer.close)
-            watch = Watch(writer, version, name=file.name)
+            watch = Watch(writer, version, name=server.name)
             resources.callback(watch.close)
-            return cls(
-                url, private=file.private, writer=writer, readers=readers, watch=watch, resources=resources.pop_all()
-            )
+            return cls(server, writer=writer, readers=readers, watch=watch, resources=resources.pop_all())
 
     def write(self, transaction: Callable[[Connection], T], then: Callable[[Outcome[T]], None]) -> None:
         """Queue a transaction; never blocks.
@@ -179,45 +176,15 @@ class Database:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """The file of a store, and how it is opened."""
-
-    path: str
-    private: bool
-    synchronous: str
-    busy_timeout: float
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(self.path)
-
-    def connect(self, *, read_only: bool = True) -> Connection:
-        raw = sqlite.connect(
-            self.path, synchronous=self.synchronous, busy_timeout=self.busy_timeout, read_only=read_only
-        )
-        return Connection(raw, self.path)
-
-
-def _claim(place: Place, synchronous: str, busy_timeout: float, exclusive: bool, resources: ExitStack) -> _File:
-    """The file of a place, which is ours from here on until `resources` are closed."""
-    if place.path is None:
-        return _File(_private_file(resources), True, "OFF", busy_timeout)
-    if exclusive:
-        resources.callback(StoreLock.take(place.path, RealClock().now()).release)
-    return _File(place.path, False, synchronous, busy_timeout)
-
-
-def _private_file(resources: ExitStack) -> str:
-    """A database file in a directory of its own, removed with it, at the end of the process at the latest."""
-    directory = tempfile.mkdtemp(prefix="flowstone-")
-    remove = partial(_remove, directory, os.getpid())
-    atexit.register(remove)
-    resources.callback(atexit.unregister, remove)
-    resources.callback(remove)
-    return os.path.join(directory, "memory.db")
-
-
-def _remove(directory: str, owner: int) -> None:
-    if os.getpid() == owner:
-        shutil.rmtree(directory, ignore_errors=True)
+def _claim(place: Place, *, exclusive: bool, synchronous: Synchronous, busy_timeout: float) -> Server:
+    """What a place names, which is ours from here on until it is closed."""
+    options: dict[str, Any] = {"exclusive": exclusive, "synchronous": synchronous, "busy_timeout": busy_timeout}
+    if place.kind is not Kind.POSTGRESQL:
+        file: Server = SQLiteServer.take(place.shown, place.path, RealClock().now(), **options)
+        return file
+    try:
+        postgres = importlib.import_module("flowstone.state.postgres")
+    except ImportError as error:
+        raise ConfigError("expected psycopg for a store on PostgreSQL: pip install 'flowstone[postgres]'") from error
+    server: Server = postgres.PostgresServer(place.url, shown=place.shown, **options)
+    return server

@@ -41,22 +41,22 @@ def instant_text(value: datetime) -> str:
 
 
 @overload
-def instant(value: str) -> datetime:
+def instant(value: str | datetime) -> datetime:
     """A text is an instant."""
 
 
 @overload
-def instant(value: str | None) -> datetime | None:
+def instant(value: str | datetime | None) -> datetime | None:
     """None stays None."""
 
 
-def instant(value: str | None) -> datetime | None:
-    """The aware instant that a stored text stands for; None stays None.
+def instant(value: str | datetime | None) -> datetime | None:
+    """The aware instant that a stored text stands for, where a database has no instants; None stays None.
 
     >>> instant("2025-01-15T02:00:00.000000Z")
     datetime.datetime(2025, 1, 15, 2, 0, tzinfo=datetime.timezone.utc)
     """
-    return None if value is None else datetime.fromisoformat(value)
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def json_text(value: object) -> str:

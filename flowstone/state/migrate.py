@@ -1,7 +1,7 @@
 """The migrations: which steps a store has seen, and those that it lacks, each in a transaction of its own.
 
-Whether a step is due is decided under the write lock that also covers it, so processes that open a new store at the
-same time apply each step once.
+Whether a step is due is decided under the lock that also covers it, so processes that open a new store at the same
+time apply each step once.
 """
 
 import hashlib
@@ -12,16 +12,14 @@ from datetime import datetime
 from importlib import resources
 
 from flowstone.errors import StoreUnavailable
-from flowstone.state import sqlite
 from flowstone.state.connection import Connection
 
 __all__ = ["Migration", "migrate", "migrations"]
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _VERSIONS = """
 create table if not exists schema_version (
-    number integer not null primary key,
+    number {int} not null primary key,
     name text not null,
     checksum text not null,
     applied_at {instant} not null
@@ -71,10 +69,11 @@ def _apply_next(connection: Connection, known: Sequence[Migration], now: datetim
         return False
     connection.begin(write=True)
     try:
-        _run(connection, _VERSIONS)
+        connection.exclude()
+        connection.script(_VERSIONS)
         due = _due(_seen(connection), known)
         if due is not None:
-            _run(connection, due.script)
+            connection.script(due.script)
             connection.execute(
                 "insert into schema_version (number, name, checksum, applied_at) "
                 "values (:number, :name, :checksum, :now)",
@@ -91,7 +90,7 @@ def _apply_next(connection: Connection, known: Sequence[Migration], now: datetim
 
 def _seen(connection: Connection) -> dict[int, str]:
     """The checksums of the steps that the store has seen, by number."""
-    if not connection.execute("select 1 from sqlite_master where type = 'table' and name = 'schema_version'"):
+    if not connection.has_table("schema_version"):
         return {}
     return {row.number: row.checksum for row in connection.execute("select number, checksum from schema_version")}
 
@@ -115,8 +114,3 @@ def _due(seen: Mapping[int, str], known: Sequence[Migration]) -> Migration | Non
                 number=migration.number,
             )
     return None
-
-
-def _run(connection: Connection, script: str) -> None:
-    for statement in sqlite.statements(_PLACEHOLDER.sub(lambda match: sqlite.COLUMN_TYPES[match[1]], script)):
-        connection.execute(statement)

@@ -6,7 +6,16 @@ The database that the models are bound to only tells peewee which SQL to write; 
 
 from typing import Any
 
-from peewee import AutoField, BooleanField, CompositeKey, DoubleField, IntegerField, Model, SqliteDatabase, TextField
+from peewee import (
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    DoubleField,
+    Model,
+    SqliteDatabase,
+    TextField,
+)
 
 from flowstone.state import fields
 
@@ -35,6 +44,8 @@ __all__ = [
 class InstantField(TextField):
     """An aware instant."""
 
+    field_type = "INSTANT"
+
     def db_value(self, value: Any) -> Any:
         """The stored form."""
         return fields.bind(value)
@@ -42,6 +53,8 @@ class InstantField(TextField):
 
 class JsonField(TextField):
     """A value as JSON."""
+
+    field_type = "STRUCTURE"
 
     def db_value(self, value: Any) -> Any:
         """The stored form; a text is taken for JSON already."""
@@ -54,7 +67,7 @@ class Table(Model):
     class Meta:
         """Which SQL to write, and tables named in snake case."""
 
-        database = SqliteDatabase(None)
+        database = SqliteDatabase(None, field_types={"INSTANT": "TEXT", "STRUCTURE": "TEXT"})
         legacy_table_names = False
 
 
@@ -74,7 +87,7 @@ class Schedule(Table):
     jitter = DoubleField()
     enabled = BooleanField()
     metadata = JsonField()
-    version = IntegerField()
+    version = BigIntegerField()
     definition = TextField()
     origin = TextField()
     orphaned = BooleanField()
@@ -82,18 +95,18 @@ class Schedule(Table):
     updated_at = InstantField()
     accounted_until = InstantField()
     last_scheduled_for = InstantField(null=True)
-    last_manual_ms = IntegerField(null=True)
+    last_manual_ms = BigIntegerField(null=True)
 
 
 class Tick(Table):
     """One due instant of a schedule, or a counted range of them, and what became of it."""
 
-    id = AutoField()
+    id = BigAutoField()
     tick_id = TextField(unique=True)
     schedule = TextField()
     scheduled_for = InstantField()
     until = InstantField(null=True)
-    count = IntegerField()
+    count = BigIntegerField()
     manual = BooleanField()
     status = TextField()
     reason = TextField(null=True)
@@ -112,15 +125,15 @@ class Sensor(Table):
     type = TextField()
     config = JsonField()
     definition = TextField()
-    definition_version = IntegerField()
+    definition_version = BigIntegerField()
     interval = DoubleField(null=True)
     status = TextField()
     reason = TextField(null=True)
     faults = JsonField()
     cursor = TextField(null=True)
-    state_version = IntegerField()
-    consecutive_failures = IntegerField()
-    last_epoch = IntegerField(null=True)
+    state_version = BigIntegerField()
+    consecutive_failures = BigIntegerField()
+    last_epoch = BigIntegerField(null=True)
     last_evaluation_at = InstantField(null=True)
     next_poll_at = InstantField(null=True)
     orphaned = BooleanField()
@@ -132,7 +145,7 @@ class Sensor(Table):
 class Evaluation(Table):
     """One poll or push of a sensor, and what it committed."""
 
-    id = AutoField()
+    id = BigAutoField()
     eval_id = TextField(unique=True)
     eval_key = TextField(index=True)
     sensor = TextField()
@@ -140,12 +153,12 @@ class Evaluation(Table):
     status = TextField()
     reason = TextField(null=True)
     reason_code = TextField(null=True)
-    expected_state_version = IntegerField(null=True)
-    state_version_after = IntegerField(null=True)
+    expected_state_version = BigIntegerField(null=True)
+    state_version_after = BigIntegerField(null=True)
     cursor_before = TextField(null=True)
     cursor_after = TextField(null=True)
-    request_count = IntegerField()
-    duplicate_count = IntegerField()
+    request_count = BigIntegerField()
+    duplicate_count = BigIntegerField()
     run_ids = JsonField()
     at = InstantField()
 
@@ -167,13 +180,13 @@ class Arrival(Table):
 class Outbox(Table):
     """A call of a sensor's callback that is to be delivered."""
 
-    id = AutoField()
+    id = BigAutoField()
     sensor = TextField()
     eval_id = TextField()
     partition = TextField()
     payload = JsonField(null=True)
     status = TextField()
-    attempts = IntegerField()
+    attempts = BigIntegerField()
     next_at = InstantField(null=True)
     error = TextField(null=True)
     created_at = InstantField()
@@ -183,10 +196,10 @@ class Outbox(Table):
 class Run(Table):
     """A run: what is to be materialized, for which partition, and how far it has come."""
 
-    id = AutoField()
+    id = BigAutoField()
     run_id = TextField(unique=True)
     run_key = TextField()
-    generation = IntegerField()
+    generation = BigIntegerField()
     status = TextField()
     asset = TextField()
     selection = JsonField()
@@ -197,14 +210,14 @@ class Run(Table):
     evaluation_id = TextField(null=True)
     payload = JsonField(null=True)
     tags = JsonField(null=True)
-    priority = IntegerField()
+    priority = BigIntegerField()
     force = BooleanField()
     io_manager = TextField(null=True)
     patient = BooleanField()
     behind = BooleanField()
-    attempt = IntegerField()
-    interruptions = IntegerField()
-    setbacks = IntegerField()
+    attempt = BigIntegerField()
+    interruptions = BigIntegerField()
+    setbacks = BigIntegerField()
     error = TextField(null=True)
     reason = TextField(null=True)
     retry_of = TextField(null=True)
@@ -213,14 +226,14 @@ class Run(Table):
     started_at = InstantField(null=True)
     completed_at = InstantField(null=True)
     boot = TextField(null=True)
-    fence = IntegerField()
+    fence = BigIntegerField()
 
 
 class RunKey(Table):
     """Which run a key stands for."""
 
     key = TextField(primary_key=True)
-    generation = IntegerField()
+    generation = BigIntegerField()
     run_id = TextField()
     fingerprint = TextField()
     freed = BooleanField()
@@ -229,7 +242,7 @@ class RunKey(Table):
 class RunConflict(Table):
     """A request that came with a taken key and another meaning."""
 
-    id = AutoField()
+    id = BigAutoField()
     run_key = TextField()
     existing_fingerprint = TextField()
     requested_fingerprint = TextField()
@@ -240,13 +253,13 @@ class RunConflict(Table):
 class Materialization(Table):
     """One asset of a run."""
 
-    id = AutoField()
+    id = BigAutoField()
     run_id = TextField()
     asset = TextField()
     partition = TextField()
     status = TextField()
-    attempt = IntegerField()
-    failures = IntegerField()
+    attempt = BigIntegerField()
+    failures = BigIntegerField()
     ready_at = InstantField(null=True)
     snoozed_since = InstantField(null=True)
     overtaken_by = TextField(null=True)
@@ -259,13 +272,13 @@ class Materialization(Table):
     stored = JsonField(null=True)
     code_version = TextField(null=True)
     data_version = TextField(null=True)
-    fence = IntegerField(null=True)
+    fence = BigIntegerField(null=True)
 
 
 class AssetEvent(Table):
     """A materialization that others may follow, in the order of commits."""
 
-    id = AutoField()
+    id = BigAutoField()
     asset = TextField()
     partition = TextField()
     run_id = TextField()
@@ -277,7 +290,7 @@ class Node(Table):
 
     name = TextField(primary_key=True)
     boot = TextField()
-    pid = IntegerField()
+    pid = BigIntegerField()
     host = TextField()
     started_at = InstantField()
     heartbeat_at = InstantField()
@@ -286,7 +299,7 @@ class Node(Table):
 class Audit(Table):
     """Who did what to what."""
 
-    id = AutoField()
+    id = BigAutoField()
     event_type = TextField()
     actor = TextField()
     resource = TextField()
@@ -297,7 +310,7 @@ class Audit(Table):
 class SchemaVersion(Table):
     """The steps of migration that the store has seen."""
 
-    number = IntegerField(primary_key=True)
+    number = BigIntegerField(primary_key=True)
     name = TextField()
     checksum = TextField()
     applied_at = InstantField()

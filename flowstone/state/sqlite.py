@@ -1,16 +1,29 @@
-"""What is SQLite's own: how to open a file, the types of columns, and which errors are faults of the store."""
+"""A store in a file of SQLite, or in a private one that lives no longer than the process."""
 
+import atexit
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
+from typing import Any
 
 from flowstone.errors import StoreUnavailable
+from flowstone.state.dialect import Parameters, Query
+from flowstone.state.dialect import Row as AnyRow
+from flowstone.state.fields import bind_listed, bind_named
+from flowstone.state.lock import StoreLock
 
-__all__ = ["COLUMN_TYPES", "connect", "statements", "translated"]
+__all__ = ["COLUMN_TYPES", "Row", "SQLiteServer", "SQLiteSession", "connect", "statements"]
 
 COLUMN_TYPES = {
     "id": "integer not null primary key autoincrement",
+    "int": "integer",
+    "float": "real",
     "instant": "text",
     "json": "text",
     "bool": "integer",
@@ -38,6 +51,145 @@ _LASTING = {
     sqlite3.SQLITE_NOTADB: "the file is not a database",
     sqlite3.SQLITE_CORRUPT: "the file is damaged",
 }
+
+
+class Row(sqlite3.Row):
+    """One row of an answer: `row.column` and `row["column"]` are the same."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except IndexError:
+            raise AttributeError(f"no column {name!r}; the row has {', '.join(self.keys())}") from None
+
+    def __repr__(self) -> str:
+        return f"Row({', '.join(f'{name}={self[name]!r}' for name in self.keys())})"
+
+
+class SQLiteSession:
+    """One connection to a file."""
+
+    faults: type[Exception] = sqlite3.Error
+    column_types: Mapping[str, str] = COLUMN_TYPES
+
+    def __init__(self, raw: sqlite3.Connection, path: str) -> None:
+        raw.row_factory = Row
+        self.place = path
+        self._raw = raw
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the transaction that was begun is still open."""
+        return self._raw.in_transaction
+
+    @property
+    def lost(self) -> bool:
+        """A file is never lost: what was not answered was not committed."""
+        return False
+
+    def execute(self, sql: str, parameters: Parameters) -> list[AnyRow]:
+        """The rows that a statement gives."""
+        return self._raw.execute(sql, bind_named(parameters)).fetchall()
+
+    def change(self, sql: str, parameters: Parameters) -> int:
+        """How many rows a statement changed."""
+        return self._raw.execute(sql, bind_named(parameters)).rowcount
+
+    def executemany(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """Run a statement once for each row of parameters."""
+        self._raw.executemany(sql, [bind_named(row) for row in rows])
+
+    def run(self, query: Query) -> list[AnyRow]:
+        """The rows that a query of peewee's gives."""
+        sql, parameters = query.sql()
+        return self._raw.execute(sql, bind_listed(parameters)).fetchall()
+
+    def command(self, sql: str) -> None:
+        """Run a statement that has no parameters and gives no rows."""
+        self._raw.execute(sql)
+
+    def begin(self, write: bool) -> None:
+        """Begin a transaction: one that may write waits for the write lock, another keeps to one snapshot."""
+        self._raw.execute("begin immediate" if write else "begin")
+
+    def commit(self) -> None:
+        """Make what the transaction wrote durable."""
+        self._raw.execute("commit")
+
+    def rollback(self) -> None:
+        """End the transaction without a trace; harmless when it has ended by itself."""
+        if self._raw.in_transaction:
+            self._raw.rollback()
+
+    def exclude(self) -> None:
+        """The write lock, which the transaction has, does."""
+
+    def has_table(self, name: str) -> bool:
+        """Whether the file has a table of this name."""
+        sql = "select 1 from sqlite_master where type = 'table' and name = ?"
+        return bool(self._raw.execute(sql, (name,)).fetchall())
+
+    def statements(self, script: str) -> Iterable[str]:
+        """The single statements of a script."""
+        return statements(script)
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed; asked outside of transactions."""
+        return int(self._raw.execute("pragma data_version").fetchone()[0])
+
+    def translated(self, error: Exception) -> StoreUnavailable | None:
+        """The error for a fault of the store; None when the fault is the statement's."""
+        return translated(error, self.place)
+
+    def close(self) -> None:
+        """Close the connection; what is not committed is lost."""
+        self._raw.close()
+
+
+class SQLiteServer:
+    """A file that is ready to be opened, ours until `close`."""
+
+    def __init__(self, path: str, resources: ExitStack, *, url: str, private: bool, **options: Any) -> None:
+        self.name = os.path.basename(path)
+        self.url = url
+        self.private = private
+        self._path = path
+        self._resources = resources
+        self._options = options
+
+    @classmethod
+    def take(
+        cls, url: str, path: str | None, now: datetime, *, exclusive: bool, synchronous: str, busy_timeout: float
+    ) -> "SQLiteServer":
+        """The file at a path, locked when `exclusive`; for None a private one, which is removed at the end.
+
+        Raises:
+            StoreLocked: another runtime holds the file.
+            StoreUnavailable: the lock's file can't be written.
+        """
+        with ExitStack() as resources:
+            if path is None:
+                file, synchronous = _private_file(resources), "OFF"
+            else:
+                file = path
+                if exclusive:
+                    resources.callback(StoreLock.take(path, now).release)
+            options: dict[str, Any] = {"synchronous": synchronous, "busy_timeout": busy_timeout}
+            return cls(file, resources.pop_all(), url=url, private=path is None, **options)
+
+    def writer(self) -> SQLiteSession:
+        """A new session that may write."""
+        return SQLiteSession(connect(self._path, read_only=False, **self._options), self._path)
+
+    def reader(self) -> SQLiteSession:
+        """A new session that never writes."""
+        return SQLiteSession(connect(self._path, read_only=True, **self._options), self._path)
+
+    def close(self) -> None:
+        """Let go of the lock, and remove a private file."""
+        self._resources.close()
 
 
 def connect(path: str, *, synchronous: str, busy_timeout: float, read_only: bool) -> sqlite3.Connection:
@@ -89,7 +241,7 @@ def _use_write_ahead_log(raw: sqlite3.Connection, path: str) -> None:
         raise StoreUnavailable(message, retryable=False, path=path)
 
 
-def translated(error: sqlite3.Error, path: str) -> StoreUnavailable | None:
+def translated(error: Exception, path: str) -> StoreUnavailable | None:
     """The error for a fault of the store; None when the fault is the statement's."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     reason = _RETRYABLE.get(code) or _LASTING.get(code)
@@ -108,3 +260,18 @@ def statements(script: str) -> Iterator[str]:
             pending = ""
     if pending.strip():
         yield pending.strip()
+
+
+def _private_file(resources: ExitStack) -> str:
+    """A database file in a directory of its own, removed with it, at the end of the process at the latest."""
+    directory = tempfile.mkdtemp(prefix="flowstone-")
+    remove = partial(_remove, directory, os.getpid())
+    atexit.register(remove)
+    resources.callback(atexit.unregister, remove)
+    resources.callback(remove)
+    return os.path.join(directory, "memory.db")
+
+
+def _remove(directory: str, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -3,8 +3,9 @@
 Transactions that wait together share one commit, and each is acknowledged after it. A group in which one raises is run
 again with a savepoint for each, so that the one that fails fails alone: savepoints cost a sixth of all statements, and
 failures are rare. When the store itself fails within a group (a full disk, an I/O error: SQLite then may have ended
-the whole transaction, savepoints too) nothing of the group is acknowledged, and each is run again alone. So a
-transaction may be called three times, and must have no effect but through its connection.
+the whole transaction, savepoints too) nothing of the group is acknowledged, and each is run again alone, some times
+when it came in the way of another process. So a transaction may be called often, and must have no effect but through
+its connection.
 """
 
 import logging
@@ -20,11 +21,14 @@ from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
-__all__ = ["GROUP_LIMIT", "Writer"]
+__all__ = ["COLLISIONS", "GROUP_LIMIT", "Writer"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+COLLISIONS = 10
+"""Times that a transaction is run, while it comes in the way of another process's."""
 
 GROUP_LIMIT = 500
 """Transactions that share one commit, at most."""
@@ -143,17 +147,28 @@ class Writer:
             connection.begin(write=True)
         except Exception as error:
             return [Outcome(error=error) for _job in group]
+        committing = False
         try:
             outcomes = [attempt(job, connection) for job in group]
+            committing = True
             connection.commit()
             return outcomes
         except Exception as error:
-            log.debug("a group of %d transactions is run again: %s", len(group), error)
+            # A commit whose answer was lost may have happened: only those who asked know how to ask again.
+            unknown = committing and connection.lost
+            log.debug("a group of %d transactions is %s: %s", len(group), "left" if unknown else "run again", error)
             connection.rollback()
-            return None
+            return [Outcome(error=error) for _job in group] if unknown else None
 
     def _alone(self, job: _Job) -> Outcome[Any]:
-        """The outcome of one transaction that has a commit of its own."""
+        """The outcome of one transaction that has a commit of its own; what came in another's way tries again."""
+        for _attempt_number in range(COLLISIONS):
+            outcome = self._once(job)
+            if not (isinstance(outcome.error, StoreUnavailable) and outcome.error.context.get("again")):
+                break
+        return outcome
+
+    def _once(self, job: _Job) -> Outcome[Any]:
         connection = self._connection
         try:
             connection.begin(write=True)
@@ -187,10 +202,12 @@ def _attempt_within(job: _Job, connection: Connection) -> Outcome[Any]:
     """The outcome of one transaction of a group, which it leaves whole.
 
     Raises:
-        Exception: the connection has left the transaction of the group.
+        Exception: the store failed, or the connection has left the transaction of the group.
     """
     connection.savepoint()
     outcome = _attempt(job, connection)
+    if isinstance(outcome.error, StoreUnavailable):
+        raise outcome.error
     if outcome.error is not None:
         connection.undo()
     else:

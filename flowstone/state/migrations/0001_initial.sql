@@ -2,17 +2,17 @@ create table schedule (
     name text not null primary key,
     target text not null,
     cron text,
-    every real,
+    every {float},
     timezone text not null,
     gap text not null,
     fold text not null,
     partition_rule text,
     misfire {json} not null,
     overlap text not null,
-    jitter real not null,
+    jitter {float} not null,
     enabled {bool} not null,
     metadata {json} not null,
-    version integer not null,
+    version {int} not null,
     definition text not null,
     origin text not null,
     orphaned {bool} not null,
@@ -20,7 +20,7 @@ create table schedule (
     updated_at {instant} not null,
     accounted_until {instant} not null,
     last_scheduled_for {instant},
-    last_manual_ms integer
+    last_manual_ms {int}
 ) {strict};
 
 create table tick (
@@ -29,7 +29,7 @@ create table tick (
     schedule text not null,
     scheduled_for {instant} not null,
     until {instant},
-    count integer not null,
+    count {int} not null,
     manual {bool} not null,
     status text not null,
     reason text,
@@ -50,15 +50,15 @@ create table sensor (
     type text not null,
     config {json} not null,
     definition text not null,
-    definition_version integer not null,
-    interval real,
+    definition_version {int} not null,
+    interval {float},
     status text not null,
     reason text,
     faults {json} not null,
     cursor text,
-    state_version integer not null,
-    consecutive_failures integer not null,
-    last_epoch integer,
+    state_version {int} not null,
+    consecutive_failures {int} not null,
+    last_epoch {int},
     last_evaluation_at {instant},
     next_poll_at {instant},
     orphaned {bool} not null,
@@ -76,12 +76,12 @@ create table evaluation (
     status text not null,
     reason text,
     reason_code text,
-    expected_state_version integer,
-    state_version_after integer,
+    expected_state_version {int},
+    state_version_after {int},
     cursor_before text,
     cursor_after text,
-    request_count integer not null,
-    duplicate_count integer not null,
+    request_count {int} not null,
+    duplicate_count {int} not null,
     run_ids {json} not null,
     at {instant} not null
 ) {strict};
@@ -105,7 +105,7 @@ create table outbox (
     partition text not null,
     payload {json},
     status text not null,
-    attempts integer not null,
+    attempts {int} not null,
     next_at {instant},
     error text,
     created_at {instant} not null,
@@ -118,7 +118,7 @@ create table run (
     id {id},
     run_id text not null,
     run_key text not null,
-    generation integer not null,
+    generation {int} not null,
     status text not null,
     asset text not null,
     selection {json} not null,
@@ -129,14 +129,14 @@ create table run (
     evaluation_id text,
     payload {json},
     tags {json},
-    priority integer not null,
+    priority {int} not null,
     force {bool} not null,
     io_manager text,
     patient {bool} not null,
     behind {bool} not null,
-    attempt integer not null,
-    interruptions integer not null,
-    setbacks integer not null,
+    attempt {int} not null,
+    interruptions {int} not null,
+    setbacks {int} not null,
     error text,
     reason text,
     retry_of text,
@@ -145,7 +145,7 @@ create table run (
     started_at {instant},
     completed_at {instant},
     boot text,
-    fence integer not null
+    fence {int} not null
 ) {strict};
 create unique index run_run_id on run (run_id);
 create index run_queue on run (status, priority desc, ready_at, id);
@@ -153,7 +153,7 @@ create index run_source on run (source_kind, source_name, status);
 
 create table run_key (
     key text not null primary key,
-    generation integer not null,
+    generation {int} not null,
     run_id text not null,
     fingerprint text not null,
     freed {bool} not null
@@ -174,21 +174,21 @@ create table materialization (
     asset text not null,
     partition text not null,
     status text not null,
-    attempt integer not null,
-    failures integer not null,
+    attempt {int} not null,
+    failures {int} not null,
     ready_at {instant},
     snoozed_since {instant},
     overtaken_by text,
     busy text,
     started_at {instant},
     completed_at {instant},
-    duration real,
+    duration {float},
     error text,
     reason text,
     stored {json},
     code_version text,
     data_version text,
-    fence integer
+    fence {int}
 ) {strict};
 create unique index materialization_run_asset on materialization (run_id, asset);
 create index materialization_asset_partition on materialization (asset, partition, status);
@@ -207,7 +207,7 @@ create index asset_event_partition_id on asset_event (asset, partition, id);
 create table node (
     name text not null primary key,
     boot text not null,
-    pid integer not null,
+    pid {int} not null,
     host text not null,
     started_at {instant} not null,
     heartbeat_at {instant} not null

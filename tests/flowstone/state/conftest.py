@@ -69,9 +69,10 @@ def work() -> WorkCount:
     return WorkCount()
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/store.db"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, make_store_url: Callable[[str], str]) -> str:
+    """An empty store that another process can open too."""
+    return make_store_url(request.param)
 
 
 @pytest.fixture

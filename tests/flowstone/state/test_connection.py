@@ -4,15 +4,18 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import psycopg
 import pytest
 
 from flowstone.errors import StoreUnavailable
 from flowstone.state import sqlite
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
+from flowstone.state.fields import instant
 from flowstone.state.models import Audit
+from flowstone.state.sqlite import SQLiteSession
 
 AT = datetime(2025, 1, 15, tzinfo=UTC)
 
@@ -64,21 +67,27 @@ def test_a_query_of_peewee_runs_with_its_values_stored_as_ours(database: Databas
     database.transact(lambda connection: connection.run(Audit.insert(**row)))
     query = Audit.select(Audit.details, Audit.at).where(Audit.actor == "ada", Audit.at >= AT)
     (found,) = database.read(lambda connection: connection.run(query))
-    assert (found.details, found.at) == ('{"why":1}', "2025-01-15T00:00:00.000000Z")
+    assert (found.details, instant(found.at)) == ('{"why":1}', AT)
 
 
 def test_a_wrong_statement_is_no_fault_of_the_store(database: Database) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+    with pytest.raises((sqlite3.OperationalError, psycopg.ProgrammingError), match="lost_table"):
         database.transact(lambda connection: connection.execute("select * from lost_table"))
 
 
+def end_transaction(connection: Connection, url: str) -> None:
+    """Let a statement fail in the way that ends the transaction."""
+    conflict = "insert or rollback" if url.startswith("sqlite") else "insert"
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
+        connection.execute(f"{conflict} into number values (1)")
+
+
 def test_after_the_database_ended_the_transaction_nothing_commits_by_itself(
-    database: Database, numbers: Callable[[], list[int]]
+    url: str, database: Database, numbers: Callable[[], list[int]]
 ) -> None:
     def transaction(connection: Connection) -> None:
         connection.execute("insert into number values (1)")
-        with pytest.raises(sqlite3.IntegrityError):
-            connection.execute("insert or rollback into number values (1)")
+        end_transaction(connection, url)
         connection.execute("insert into number values (2)")
 
     with pytest.raises(StoreUnavailable, match="ended the transaction"):
@@ -87,12 +96,11 @@ def test_after_the_database_ended_the_transaction_nothing_commits_by_itself(
 
 
 def test_a_swallowed_end_of_the_transaction_is_no_success(
-    database: Database, numbers: Callable[[], list[int]]
+    url: str, database: Database, numbers: Callable[[], list[int]]
 ) -> None:
     def transaction(connection: Connection) -> None:
         connection.execute("insert into number values (1)")
-        with pytest.raises(sqlite3.IntegrityError):
-            connection.execute("insert or rollback into number values (1)")
+        end_transaction(connection, url)
 
     with pytest.raises(StoreUnavailable):
         database.transact(transaction)
@@ -123,10 +131,12 @@ class StuckOnce:
 
 
 def test_a_rollback_that_fails_is_made_up_for_by_the_next_transaction(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = sqlite.connect(str(tmp_path / "x.db"), synchronous="FULL", busy_timeout=1, read_only=False)
-    connection = Connection(cast(sqlite3.Connection, StuckOnce(raw)), "x.db")
+    session = SQLiteSession(raw, "x.db")
+    monkeypatch.setattr(session, "_raw", StuckOnce(raw))
+    connection = Connection(session)
     connection.begin(write=True)
     connection.execute("create table t (n integer)")
     connection.rollback()

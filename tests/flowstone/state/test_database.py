@@ -22,6 +22,8 @@ print(path, flush=True)
 sys.stdin.readline()
 """
 
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 def pragma(database: Database, name: str) -> Any:
     return database.transact(lambda connection: connection.execute(f"pragma {name}")[0][0])
@@ -31,6 +33,7 @@ def file_of(database: Database) -> Path:
     return Path(database.read(lambda connection: connection.execute("pragma database_list")[0].file))
 
 
+@on_sqlite
 def test_a_file_is_flushed_with_every_commit_unless_asked_otherwise(url: str) -> None:
     full, normal, off = 2, 1, 0
     with Database.open(url) as database:
@@ -87,6 +90,7 @@ def test_closing_leaves_no_thread_and_is_harmless_when_repeated(url: str) -> Non
     assert threading.enumerate() == before
 
 
+@on_sqlite
 def test_closing_leaves_one_file_and_the_lock(url: str, tmp_path: Path) -> None:
     Database.open(url).close()
     assert sorted(os.listdir(tmp_path)) == ["store.db", "store.db.lock"]

@@ -73,6 +73,8 @@ print(child, flush=True)
 os.waitpid(child, 0)
 """
 
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 def test_a_second_runtime_of_one_process_is_refused_by_name(url: str, database: Database) -> None:
     with pytest.raises(StoreLocked, match=f"process {os.getpid()} ") as caught:
@@ -89,6 +91,7 @@ def test_the_refusal_harms_neither_the_lock_nor_the_store(url: str, database: Da
     database.transact(lambda connection: connection.execute("create table t (n integer)"))
 
 
+@on_sqlite
 def test_a_link_to_the_file_is_the_same_store(tmp_path: Path, database: Database) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "store.db")
     with pytest.raises(StoreLocked):

@@ -18,7 +18,7 @@ def count(connection: Connection) -> int:
 
 
 def add_one(connection: Connection) -> None:
-    connection.execute("insert into number (n) values (null)")
+    connection.execute("insert into number select coalesce(max(n), 0) + 1 from number")
 
 
 def test_a_read_sees_what_was_committed_before(database: Database, numbers: Numbers) -> None:
@@ -66,7 +66,7 @@ def test_a_later_read_answers_on_a_thread_of_the_readers(database: Database, num
 
     database.read_later(count, then)
     assert done.wait().value == 0
-    assert threads[0].startswith("store.db-reader-")
+    assert "-reader-" in threads[0]
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)], ids=lambda error: type(error).__name__)

@@ -15,6 +15,8 @@ from flowstone.state.writer import GROUP_LIMIT
 Numbers = Callable[[], list[int]]
 Transaction = Callable[[Connection], Any]
 
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 def add(number: int) -> Transaction:
     def transaction(connection: Connection) -> int:
@@ -102,6 +104,7 @@ def test_one_that_fails_leaves_no_trace_when_it_is_the_only_one(database: Databa
     assert numbers() == []
 
 
+@on_sqlite
 def test_when_the_connection_leaves_its_transaction_each_is_run_again_alone(
     database: Database, numbers: Numbers, held: Any, answer: Any
 ) -> None:
@@ -132,6 +135,7 @@ def test_when_the_connection_leaves_its_transaction_each_is_run_again_alone(
     assert calls == [*together, *in_savepoints, *alone]
 
 
+@on_sqlite
 def test_a_full_store_refuses_what_does_not_fit_and_takes_the_rest(
     database: Database, numbers: Numbers, held: Any, answer: Any
 ) -> None:
@@ -160,6 +164,7 @@ def test_a_full_store_refuses_what_does_not_fit_and_takes_the_rest(
     assert numbers() == [1, 3]
 
 
+@on_sqlite
 def test_a_store_that_another_process_writes_to_is_an_answer_and_no_crash(
     url: str, database: Database, numbers: Numbers, answer: Any
 ) -> None:
@@ -246,7 +251,7 @@ def test_a_look_for_the_commits_of_others_is_no_work_in_flight(url: str, work: A
 
 
 def test_the_writer_has_a_name(database: Database) -> None:
-    assert "store.db-writer" in [thread.name for thread in threading.enumerate()]
+    assert {"store.db-writer", "postgresql-writer"} & {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.concurrent
