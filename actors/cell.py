@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "answer_for"]
 
 logger = logging.getLogger("actors")
-FAIR_SHARE = 256
 QUIET = (Tick, DownFor)
 
 
@@ -175,7 +174,7 @@ class Cell(Task):
         self.last_at = self.system.monotonic()
         mailbox = self.mailbox
         handle = self._handle_traced if self.traced else self._handle
-        for _ in range(FAIR_SHARE):
+        for _ in range(self.backend.fair_share):
             if self.urgent:
                 if self._obey():
                     return
@@ -193,7 +192,7 @@ class Cell(Task):
         late: StopBy | None = None
         while self.urgent and not self.dead:
             signal = self.urgent.popleft()
-            if type(signal) is StopBy and time.monotonic() < signal.deadline and self.mailbox:
+            if type(signal) is StopBy and self.backend.real.monotonic() < signal.deadline and self.mailbox:
                 late = signal
                 continue
             try:

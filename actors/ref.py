@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pykka
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from actors.aio import AioRef
     from actors.slot import Slot
 
-__all__ = ["STOP_GRACE", "ActorRef"]
+__all__ = ["ActorRef", "STOP_GRACE"]
 
 STOP_GRACE = 0.1
 """Real seconds for which a stop lets the messages told before it be handled; then it overtakes them."""
@@ -88,7 +87,7 @@ class ActorRef(pykka.ActorRef[Any]):
         future: Future[bool] = Future()
         future.target = self._target
         if self._post(self._target, (Stop(reason), future, None)) is True:
-            self._post(self._target, StopBy(reason, time.monotonic() + STOP_GRACE))
+            self._post(self._target, StopBy(reason, self._target.backend.real.monotonic() + STOP_GRACE))
         else:
             future.offer(False)
         return future.get(timeout=timeout) if block else future

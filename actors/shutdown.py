@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,13 +35,16 @@ def stop_all(cells: Sequence[Cell], patience: float | None, reason: Any = SHUTDO
         for cell, _ in waits:
             if graceful:
                 cell.send((Stop(reason), None, None))
-                cell.send(StopBy(reason, time.monotonic() + STOP_GRACE))
+                cell.send(StopBy(reason, cell.backend.real.monotonic() + STOP_GRACE))
             else:
                 cell.send(Stop(reason))
-    deadline = None if patience is None else time.monotonic() + patience
+    if not waits:
+        return True
+    monotonic = waits[0][0].backend.real.monotonic
+    deadline = None if patience is None else monotonic() + patience
     clean = True
     for cell, ended in waits:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+        remaining = None if deadline is None else max(0.0, deadline - monotonic())
         if remaining == 0.0 and not ended.done or not ended.settled(remaining):
             clean = _kill(cell) and clean
     return clean

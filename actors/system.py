@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -162,14 +161,15 @@ class System:
             roots = list(self._roots)
         if self._watchdog is not None:
             self._watchdog.stop()
-        deadline = time.monotonic() + timeout
+        monotonic = self.backend.real.monotonic
+        deadline = monotonic() + timeout
         clean = all(
             [
-                stop_all([root], max(0.0, deadline - time.monotonic()), SHUTDOWN, graceful=True)
+                stop_all([root], max(0.0, deadline - monotonic()), SHUTDOWN, graceful=True)
                 for root in reversed(roots)
             ]
         )
-        return self.backend.stop(max(0.1, deadline - time.monotonic())) and clean
+        return self.backend.stop(max(0.1, deadline - monotonic())) and clean
 
     @property
     def stopped(self) -> bool:

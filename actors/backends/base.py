@@ -16,10 +16,10 @@ from actors.raw import Guard, get_ident
 
 if TYPE_CHECKING:
     from actors.backends.futures import Future
-    from actors.clock import Clock, RealClock
+    from actors.clock import Clock
     from actors.backends.work import WorkCount
 
-__all__ = ["RUNNERS", "Backend", "Envelope", "Runner", "Target", "Task", "current_task"]
+__all__ = ["Backend", "Envelope", "RUNNERS", "Runner", "Target", "Task", "current_task"]
 
 Envelope = tuple[Any, "Future[Any] | None", Any]
 """A message on its way.
@@ -158,8 +158,11 @@ class Backend(ABC):
     name: str
     owner = ""
     forked = False
+    fair_share = 256
+    """Messages that one task handles in a turn, at most."""
     work: WorkCount
-    real: RealClock
+    real: Clock
+    """What measures the patience of those outside, as `ask` and `stop` have it."""
     clock: Clock
 
     @abstractmethod

@@ -166,6 +166,7 @@ class GreenletBackend(Backend):
     """Runs all tasks on one hub."""
 
     name = "greenlets"
+    real: RealClock
 
     def __init__(self, work: WorkCount, name: str) -> None:
         self.work = work
