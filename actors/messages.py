@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
-    "KILLED",
-    "NORMAL",
-    "SHUTDOWN",
     "ChildExited",
     "Crash",
     "Describe",
@@ -21,7 +18,10 @@ __all__ = [
     "Exit",
     "ExitSignal",
     "Inspect",
+    "KILLED",
     "Link",
+    "NORMAL",
+    "SHUTDOWN",
     "Shutdown",
     "Start",
     "Stop",

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from actors.raw import Lock, start_thread
 
-__all__ = ["WatchedHub", "Watchdog"]
+__all__ = ["Watchdog", "WatchedHub"]
 
 
 @runtime_checkable
