@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from flowstone.errors import ValidationError, shown
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import FilesIO, IOManager, MemoryIO
 from flowstone.pipeline import Pipeline, check_together
-from flowstone.runs.services import Services
+from flowstone.runs.services import Services, fresh_id
 from flowstone.schedules.rules import Rules
 from flowstone.schedules.store import register
 from flowstone.sensors.book import SensorBook
@@ -26,7 +25,19 @@ from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.state.url import place_of
 
-__all__ = ["Definitions", "Settings", "checked_catalog", "io_managers_of", "register_all", "services_of"]
+__all__ = ["Definitions", "Parts", "Settings", "checked_catalog", "io_managers_of", "register_all", "services_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a runtime is made of: its store, its executors, and where ids come from that nobody had before.
+
+    A simulation has others, whose order and ids it draws from its seed.
+    """
+
+    database: Callable[..., Database] = Database.open
+    executor: Callable[..., ThreadExecutor] = ThreadExecutor
+    fresh_id: Callable[[], str] = fresh_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,7 @@ class Settings:
     backend: str
     clock: Clock | None
     system: System | None
+    parts: Parts = Parts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +121,8 @@ def services_of(
 ) -> Services:
     """What the rooms share; `parts` takes the executors down again."""
     workers: dict[str, Any] = {"clock": clock, "work": work}
-    executor = ThreadExecutor("assets", threads=settings.max_concurrency, **workers)
-    polls = ThreadExecutor("polls", threads=None, **workers)
+    executor = settings.parts.executor("assets", threads=settings.max_concurrency, **workers)
+    polls = settings.parts.executor("polls", threads=None, **workers)
     parts.callback(executor.stop, 0.0)
     parts.callback(polls.stop, 0.0)
     return Services(
@@ -123,7 +135,8 @@ def services_of(
         future=Future,
         io=settings.io,
         default_io=settings.default_io,
-        boot=uuid.uuid4().hex,
+        boot=settings.parts.fresh_id(),
+        fresh_id=settings.parts.fresh_id,
         identity=settings.identity,
         max_concurrency=settings.max_concurrency,
         max_queue=settings.max_queue,

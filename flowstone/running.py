@@ -8,7 +8,6 @@ runs in progress had until the deadline to finish.
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +25,6 @@ from flowstone.runs.waiters import RunLeft
 from flowstone.schedules.calls import Schedules
 from flowstone.sensors.calls import Sensors
 from flowstone.state.connection import Connection
-from flowstone.state.database import Database
 from flowstone.tree import root_spec
 
 __all__ = ["Opened", "Running", "opened", "start"]
@@ -54,6 +52,7 @@ class Running:
         self.ending = Ending()
         self.down: object | None = None
         self._stopping = False
+        self._monotonic = system.backend.real.monotonic
         self._parts = parts
         self._watch = system.watch(root, lambda down: self._gone(down.reason))
         self._events = system.events.subscribe(self._record)
@@ -65,9 +64,9 @@ class Running:
 
     def drain(self, limit: float | None) -> bool:
         """Wait until nothing is due, queued or running, for up to `limit` real seconds; whether it came to that."""
-        deadline = None if limit is None else time.monotonic() + limit
+        deadline = None if limit is None else self._monotonic() + limit
         while True:
-            if not self.system.work.wait_idle(_left(deadline)):
+            if not self.system.work.wait_idle(self._left(deadline)):
                 return False
             run_id = self._due()
             if run_id is None:
@@ -77,10 +76,10 @@ class Running:
 
     def stop(self, timeout: float) -> None:
         """Let what runs finish for `timeout` real seconds, put the rest back, and take everything down."""
-        deadline = time.monotonic() + timeout
+        deadline = self._monotonic() + timeout
         self.quiesce(timeout)
         try:
-            self.root.stop(timeout=max(1.0, deadline - time.monotonic()))
+            self.root.stop(timeout=max(1.0, deadline - self._monotonic()))
         except (ActorDeadError, AskTimeout) as error:
             log.warning("the tree did not stop: %s", error)
         self.finish()
@@ -125,12 +124,15 @@ class Running:
         try:
             if self._due() == run_id:
                 services.wake()
-                future.get(timeout=_left(deadline))
+                future.get(timeout=self._left(deadline))
             return True
         except AskTimeout:
             return False
         finally:
             services.waiters.remove(run_id, future)
+
+    def _left(self, deadline: float | None) -> float | None:
+        return None if deadline is None else max(0.0, deadline - self._monotonic())
 
     def _gone(self, reason: object) -> None:
         if not self._stopping:
@@ -168,7 +170,7 @@ def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:
         StoreLocked, StoreUnavailable: the store is held by another runtime, or can't be used.
     """
     catalog = checked_catalog(settings)
-    database = Database.open(settings.url, work=system.work)
+    database = settings.parts.database(settings.url, work=system.work)
     parts.callback(database.close)
     services = services_of(
         settings, catalog, database, parts, clock=system.clock, work=system.work, pubsub=system.pubsub
@@ -198,7 +200,3 @@ def start(settings: Settings) -> Running:
 def _record_restart(connection: Connection, event: ActorRestarted, now: datetime) -> None:
     details = {"reason": repr(event.reason), "restarts": event.count}
     record(connection, "actor.restarted", actor="supervisor", resource=f"actor:{event.path}", details=details, at=now)
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,12 @@ from flowstone.runs.occupancy import Calls
 from flowstone.runs.waiters import Waiters
 from flowstone.state.database import Database
 
-__all__ = ["Services"]
+__all__ = ["Services", "fresh_id"]
+
+
+def fresh_id() -> str:
+    """An id that nobody had before."""
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +31,8 @@ class Services:
     """Handed to each actor of the tree; `directory` holds the refs of the running services by name.
 
     `executor` runs the functions of assets, `polls` whatever else the user wrote (polls, rules, callbacks). `boot`
-    names this start of this node. With more than `max_queue` unfinished runs, sensors poll no more by themselves.
+    names this start of this node, `fresh_id` gives ids that nobody had before. With more than `max_queue` unfinished
+    runs, sensors poll no more by themselves.
     """
 
     database: Database
@@ -39,6 +46,7 @@ class Services:
     default_io: str
     boot: str
     identity: Identity = Identity()
+    fresh_id: Callable[[], str] = fresh_id
     max_concurrency: int = 32
     max_queue: int = 10_000
     calls: Calls = field(default_factory=Calls)

@@ -15,7 +15,6 @@ Events: on topic `sensors` after the commit, `("sensor_triggered", name, partiti
 from __future__ import annotations
 
 import logging
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -98,7 +97,7 @@ class Worker(Actor):
     # -- what is asked for
 
     def _poll_asked(self, message: Poll) -> None:
-        self._queue.append(Job(Purpose.MANUAL, uuid.uuid4().hex, self.defer()))
+        self._queue.append(Job(Purpose.MANUAL, self._services.fresh_id(), self.defer()))
         self._advance()
 
     def _timer_fired(self, message: TimerDue) -> None:
