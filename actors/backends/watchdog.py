@@ -18,6 +18,10 @@ from actors.raw import Lock, start_thread
 __all__ = ["Watchdog", "WatchedHub"]
 
 
+END_TIMEOUT = 1.0
+"""Real seconds to wait for the thread's end: a report of its own may be what stops the system."""
+
+
 @runtime_checkable
 class WatchedHub(Protocol):
     """What can be watched."""
@@ -39,14 +43,23 @@ class Watchdog:
         self._report = report
         self._bell = Lock()
         self._bell.acquire()
+        self._ended = Lock()
+        self._ended.acquire()
         start_thread("actors-watchdog", self._run)
 
     def stop(self) -> None:
-        """End the thread; harmless the second time."""
+        """End the thread, and wait for its end; harmless the second time."""
         if self._bell.locked():
             self._bell.release()
+            self._ended.acquire(timeout=END_TIMEOUT)
 
     def _run(self) -> None:
+        try:
+            self._watch()
+        finally:
+            self._ended.release()
+
+    def _watch(self) -> None:
         turns, since, reported = -1, time.monotonic(), False
         while not self._bell.acquire(timeout=self._threshold / 4):
             hub = self._hub()
