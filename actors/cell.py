@@ -17,46 +17,22 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pykka import messages as pykka_messages
-from pykka._introspection import get_attr_directly
-
 from actors.backends.base import Envelope, Task
 from actors.backends.futures import Future
 from actors.errors import ActorDeadError
-from actors.events import ActorCrashed, ActorStarted, ActorStopped, MessageHandled, MessageLost
-from actors.messages import (
-    KILLED,
-    NORMAL,
-    ChildExited,
-    Crash,
-    Describe,
-    Down,
-    DownFor,
-    Exit,
-    ExitSignal,
-    Inspect,
-    Link,
-    Start,
-    Stop,
-    StopBy,
-    Tick,
-    Trace,
-    Unlink,
-    Unwatch,
-    Watch,
-    is_normal,
-)
+from actors.events import ActorCrashed, ActorStopped, MessageHandled
+from actors.messages import KILLED, ChildExited, ExitSignal, Start, StopBy, Watch, is_normal
 from actors.report import masked, shorten
+from actors.signals import FORGIVING, SIGNALS, SPECIAL, answer_for
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.slot import Slot
     from actors.system import System
 
-__all__ = ["Cell", "answer_for"]
+__all__ = ["Cell"]
 
 logger = logging.getLogger("actors")
-QUIET = (Tick, DownFor)
 
 
 class Cell(Task):
@@ -196,7 +172,7 @@ class Cell(Task):
                 late = signal
                 continue
             try:
-                _SIGNALS[type(signal)](self, signal)
+                SIGNALS[type(signal)](self, signal)
             except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
                 self._crashed(signal, None, error)
             if self.stopping is not None and not self.dead:
@@ -212,7 +188,7 @@ class Cell(Task):
         self.current = message
         self.in_hand = reply
         try:
-            special = _SPECIAL.get(kind)
+            special = SPECIAL.get(kind)
             answer = self.actor.receive(message) if special is None else special(self, message)
         except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
             self._crashed(message, reply, error)
@@ -239,7 +215,7 @@ class Cell(Task):
         if reply is not None:
             self.in_hand = None
             reply.offer(None, error)
-            if type(message) in _FORGIVING:
+            if type(message) in FORGIVING:
                 return
         if type(error).__name__ == "Killed":
             self.finish(KILLED, terminate=False)
@@ -373,150 +349,3 @@ class Cell(Task):
 
     def lost(self, item: Any) -> None:
         answer_for(self, item)
-
-    # -- signals
-
-    def _start(self, signal: Start) -> None:
-        try:
-            actor: Any = object.__new__(self.cls)
-            actor._cell = self
-            self.actor = actor
-            actor.__init__()
-            actor.init(*self.args, **self.kwargs)
-        except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
-            self.finish(error, terminate=False)
-            signal.started.offer(None, error)
-            return
-        self.status = "running"
-        if self.cls.supervises:
-            self.actor.settle_in()
-        if self.system.events.listeners:
-            self.system.events.emit(ActorStarted(self._path, self.cls.__name__))
-        signal.started.offer(self.slot.ref if self.slot is not None else self.ref)
-
-    def _stop(self, signal: Stop | StopBy) -> None:
-        self.stopping = signal.reason
-
-    def _crash(self, signal: Crash) -> None:
-        self.finish(signal.error)
-
-    def _watch(self, signal: Watch) -> None:
-        if self.watchers is None:
-            self.watchers = {}
-        self.watchers[signal.token] = signal.sink
-
-    def _unwatch(self, signal: Unwatch) -> None:
-        if self.watchers is not None:
-            self.watchers.pop(signal.token, None)
-
-    def _link(self, signal: Link) -> None:
-        if self.links is None:
-            self.links = set()
-        self.links.add(signal.other)
-
-    def _unlink(self, signal: Unlink) -> None:
-        if self.links is not None:
-            self.links.discard(signal.other)
-
-    def _exit(self, signal: ExitSignal) -> None:
-        if self.links is None or signal.sender not in self.links:
-            return
-        self.links.discard(signal.sender)
-        if self.actor.trap_exit:
-            self.deliver((Exit(signal.sender.ref, signal.reason), None, None))
-        elif signal.reason != NORMAL:
-            self.finish(signal.reason)
-
-    def _describe(self, signal: Describe) -> None:
-        signal.answer.offer(masked(self.actor.describe()) if self.actor is not None else {})
-
-    def _trace(self, signal: Trace) -> None:
-        self.traced = signal.on
-
-    def _child_exited(self, signal: ChildExited) -> None:
-        self.actor.child_exited(signal)
-
-    # -- messages that are not the actor's own
-
-    def _receive_tick(self, message: Tick) -> Any:
-        timer = message.timer
-        if timer.delivered():
-            self.last = type(timer.message)
-            self.current = timer.message
-            return self.actor.receive(timer.message)
-        return None
-
-    def _receive_down(self, message: DownFor) -> Any:
-        ref = self.watching.pop(message.token, None) if self.watching else None
-        if ref is None:
-            return None
-        self.last = Down
-        self.current = Down(ref, message.reason, message.token)
-        return self.actor.receive(self.current)
-
-    def _receive_inspect(self, message: Inspect) -> Any:
-        return message.look(self.actor.snapshot())
-
-    def _receive_stop(self, message: Any) -> None:
-        self.stopping = message.reason if isinstance(message, Stop) else NORMAL
-        if self.in_hand is not None:
-            self.waiters = [*(self.waiters or ()), self.in_hand]
-            self.in_hand = None
-
-    def _receive_call(self, message: pykka_messages.ProxyCall) -> Any:
-        return get_attr_directly(self.actor, message.attr_path)(*message.args, **message.kwargs)
-
-    def _receive_get(self, message: pykka_messages.ProxyGetAttr) -> Any:
-        return get_attr_directly(self.actor, message.attr_path)
-
-    def _receive_set(self, message: pykka_messages.ProxySetAttr) -> None:
-        setattr(get_attr_directly(self.actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
-
-
-def answer_for(cell: Cell, item: Any) -> None:
-    """Answer an envelope or signal that the ended `cell` will not handle."""
-    if type(item) is tuple:
-        message, reply, _ = item
-        if reply is not None:
-            if type(message) is Stop:
-                reply.offer(cell.stopping is not None)
-            else:
-                reply.offer(None, cell.dead_error())
-        elif type(message) not in QUIET and cell.system.events.listeners:
-            cell.system.events.emit(MessageLost(cell.path, type(message).__name__))
-    elif type(item) is Watch:
-        item.sink(cell.reason)
-    elif type(item) is Link:
-        item.other.send(ExitSignal(cell, cell.reason))
-    elif type(item) is Describe:
-        item.answer.offer(None, cell.dead_error())
-    elif type(item) is Start:
-        item.started.offer(None, cell.dead_error())
-
-
-_SIGNALS: dict[type[Any], Callable[[Cell, Any], None]] = {
-    Start: Cell._start,
-    Stop: Cell._stop,
-    StopBy: Cell._stop,
-    Crash: Cell._crash,
-    Watch: Cell._watch,
-    Unwatch: Cell._unwatch,
-    Link: Cell._link,
-    Unlink: Cell._unlink,
-    ExitSignal: Cell._exit,
-    Describe: Cell._describe,
-    Trace: Cell._trace,
-    ChildExited: Cell._child_exited,
-}
-_SPECIAL: dict[type[Any], Callable[[Cell, Any], Any]] = {
-    Tick: Cell._receive_tick,
-    DownFor: Cell._receive_down,
-    Inspect: Cell._receive_inspect,
-    Stop: Cell._receive_stop,
-    pykka_messages._ActorStop: Cell._receive_stop,
-    pykka_messages.ProxyCall: Cell._receive_call,
-    pykka_messages.ProxyGetAttr: Cell._receive_get,
-    pykka_messages.ProxySetAttr: Cell._receive_set,
-}
-# pykka's rule for its proxies: the exception goes to the caller, and the actor lives.
-_FORGIVING = (Inspect, pykka_messages.ProxyCall, pykka_messages.ProxyGetAttr, pykka_messages.ProxySetAttr)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from actors.backends.base import Envelope, Target
 from actors.backends.futures import Future
-from actors.cell import Cell, answer_for
+from actors.cell import Cell
 from actors.errors import ActorDeadError
 from actors.mailbox import make_cell
 from actors.messages import Stop
 from actors.raw import Guard
+from actors.signals import answer_for
 from actors.spec import ChildSpec
 from actors.strategies import will_restart
 

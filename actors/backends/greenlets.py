@@ -1,26 +1,13 @@
 """The backend of greenlets: all actors on one gevent hub.
 
-The hub is in a thread of our own or, in a process that gevent has patched, the host's.
-
-An actor without messages holds no greenlet: a worker from a pool takes its turn and goes back when the mailbox is
-empty. A worker whose actor waits (for an answer, for gevent's own I/O) is parked with it, and the hub goes on with
-another one.
-
-All crossing of threads is in this file, and it is one thing: `_bridge`, a deque that any thread appends to, and
-`_async`, the libev watcher that tells the hub to look. Nothing else of gevent may be touched from another thread:
-its locks, events and queues break the loop's count of live watchers, and the hub ends in `LoopExit`.
-
-Work is counted as one unit for the whole hub, held from the first message until nothing is ready and no actor is in
-the middle of one:
-1. a foreign sender appends to the bridge, and takes the unit unless `_signalled` says that a drain is still to come;
-2. the drain clears `_signalled` before it reads the bridge, so what is appended later signals again;
-3. the unit is given back, under `_gate`, only when bridge, ready queue and active count are empty and no drain is
-   to come.
+The hub is in a thread of our own or, in a process that gevent has patched, the host's. An actor without messages
+holds no greenlet: a worker from a pool takes its turn and goes back when the mailbox is empty. A worker whose actor
+waits (for an answer, for gevent's own I/O) is parked with it, and the hub goes on with another one. Other threads
+come over the bridge.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,136 +17,21 @@ import gevent
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from actors.backends.base import RUNNERS, Backend, Target, Task
+from actors.backends.bridge import Bridge, Call, Offer
 from actors.backends.futures import Future
 from actors.backends.work import WorkCount
+from actors.backends.workers import Parked, Throw, Worker
 from actors.clock import Clock, RealClock
-from actors.errors import ActorDeadError, ForkedSystem, WouldBlock
-from actors.raw import Guard, get_ident, is_patched, start_thread
+from actors.errors import WouldBlock
+from actors.raw import get_ident, is_patched, start_thread
 
-__all__ = ["GreenletBackend", "Killed"]
+__all__ = ["GreenletBackend"]
 
-logger = logging.getLogger("actors")
 TURNS_BETWEEN_LOOKS = 16
 SLICE = 0.005
 IDLE_WORKERS = 256
 STOPPED = -1
 FORKED = -2
-
-
-class Killed(GreenletExit):
-    """Thrown into an actor's greenlet to break it off."""
-
-
-class _Worker(greenlet):
-    """A greenlet that takes tasks' turns, one after the other."""
-
-    def __init__(self, backend: GreenletBackend) -> None:
-        super().__init__(parent=backend.hub)
-        self._backend = backend
-        self.current: Task | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the path of the actor whose turn it is."""
-        return self.current.path if self.current is not None else "actors-worker"
-
-    def run(self, task: Task) -> None:
-        backend, switch_to_hub = self._backend, self._backend.switch_to_hub
-        backend.workers.add(self)
-        while True:
-            self.current = task
-            task.worker = self
-            try:
-                task.run()
-            except GreenletExit:
-                # A kill that came between two messages; whoever killed has ended the actor.
-                pass
-            self.current = task.worker = None
-            if not backend.released(task, self):
-                break
-            try:
-                task = switch_to_hub()
-            except GreenletExit:
-                break
-        backend.workers.discard(self)
-
-
-class _Parked:
-    """A greenlet that waits; `wake` lets it go on, from any thread, once."""
-
-    __slots__ = ("_backend", "greenlet", "waiting")
-
-    def __init__(self, backend: GreenletBackend, parked: greenlet) -> None:
-        self._backend = backend
-        self.greenlet: greenlet | None = parked
-        self.waiting = True
-
-    def wake(self) -> None:
-        backend = self._backend
-        if get_ident() != backend.ident:
-            backend.cross(self, None)
-        elif self.waiting:
-            self.waiting = False
-            backend.make_ready(self)
-
-    def deliver(self, item: Any) -> bool:
-        if self.waiting:
-            self.waiting = False
-            self._backend.make_ready(self)
-        return True
-
-    def resume(self) -> None:
-        if self.greenlet is not None:
-            self.greenlet.switch()
-
-
-class _Throw:
-    """A kill on its way to the greenlet that takes the task's turn."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-
-    def resume(self) -> None:
-        worker = self._task.worker
-        if worker is not None:
-            worker.throw(Killed())
-
-
-class _Offer:
-    """An item for a bounded target, whose sender waits to hear whether it is in."""
-
-    __slots__ = ("_room", "_target")
-
-    def __init__(self, target: Target, room: Future[None]) -> None:
-        self._target = target
-        self._room = room
-
-    def deliver(self, item: Any) -> bool:
-        taken = self._target.deliver(item)
-        if isinstance(taken, Future):
-            if not taken.on_done(lambda: self._room.offer(None, taken.exception())):
-                self._room.offer(None, taken.exception())
-        elif taken:
-            self._room.offer(None)
-        else:
-            self._target.lost(item)
-            self._room.offer(None, ActorDeadError(getattr(self._target, "path", "the actor"), "ended meanwhile"))
-        return True
-
-
-class _Call:
-    """A function to be called on the hub; it must not block."""
-
-    __slots__ = ("_fn",)
-
-    def __init__(self, fn: Callable[[], object]) -> None:
-        self._fn = fn
-
-    def deliver(self, item: Any) -> bool:
-        self._fn()
-        return True
 
 
 class GreenletBackend(Backend):
@@ -175,15 +47,12 @@ class GreenletBackend(Backend):
         self.own_thread = not is_patched()
         self.ident = 0
         self.ready: deque[Any] = deque()
-        self.workers: set[_Worker] = set()
+        self.workers: set[Worker] = set()
         self.turns = 0
-        self._pool: list[_Worker] = []
+        self._pool: list[Worker] = []
         self._active = 0
         self._kicked = False
-        self._gate = Guard()
-        self._held = False
-        self._signalled = False
-        self._bridge: deque[tuple[Any, Any]] = deque()
+        self._bridge = Bridge(work)
         self._on: Any = None
         self._timer: Any = None
         self._timer_due = 0.0
@@ -200,8 +69,7 @@ class GreenletBackend(Backend):
         self.loop = self.hub.loop
         # gevent's own Hub.switch looks for a switch_out hook on each call; our greenlets have none.
         self.switch_to_hub: Callable[[], Any] = greenlet.switch.__get__(self.hub)
-        self._async = self.loop.async_()
-        self._async.start(self._drain)
+        self._bridge.open(self.loop, self._drain)
         self._again = self.loop.timer(0.0)
         self.ident = get_ident()
         self._beneath = RUNNERS.get(self.ident)
@@ -223,20 +91,15 @@ class GreenletBackend(Backend):
                 RUNNERS[self.ident] = self._beneath
         for worker in self._pool:
             worker.throw(GreenletExit)
-        self._again.close()
         if self._timer is not None:
             self._timer.close()
         if not self.own_thread:
-            # A greenlet of the host's may still be parked through this backend: the bridge stays, but keeps no loop
-            # alive.
-            self._async.ref = False
+            self._bridge.let_go()
             self._ended.offer(None)
             return
         self.ident = STOPPED
-        self._async.close()
-        if self._held:
-            self._held = False
-            self.work.down()
+        self._again.close()
+        self._bridge.close()
         self._main.switch()
 
     # -- from any thread
@@ -250,52 +113,42 @@ class GreenletBackend(Backend):
         if target.refuses():
             return False
         if target.bounded:
-            return self._offer(target, item)
-        self._bridge.append((target, item))
-        if not self._signalled:
-            self._signal()
+            room: Future[None] = Future()
+            self._bridge.put(Offer(target, room), item)
+            return room
+        self._bridge.put(target, item)
         return True
-
-    def _offer(self, target: Target, item: Any) -> Future[None]:
-        """Deliver to a target that may refuse or let wait, with its answer to come."""
-        room: Future[None] = Future()
-        self.cross(_Offer(target, room), item)
-        return room
 
     def cross(self, target: Any, item: Any) -> None:
         """Let `target.deliver(item)` be called on the hub."""
-        self._bridge.append((target, item))
-        if not self._signalled:
-            self._signal()
+        self._bridge.put(target, item)
 
     def kill(self, task: Task) -> None:
-        self.call(lambda: self.make_ready(_Throw(task)))
+        self.call(lambda: self.make_ready(Throw(task)))
 
     def call(self, fn: Callable[[], object]) -> None:
         if get_ident() == self.ident:
             fn()
         else:
-            self.cross(_Call(fn), None)
+            self._bridge.put(Call(fn), None)
 
     def mark_forked(self) -> None:
         super().mark_forked()
-        # The hub's thread did not come along, and whoever held the gate then will never open it here.
         self.ident = FORKED
-        self._gate = Guard()
-        self._signalled = False
+        self._bridge.mark_forked(self.owner)
 
     def drive(self, fn: Callable[[], None]) -> None:
         if not self.own_thread or self.ident <= 0:
             fn()
             return
         ended: Future[None] = Future()
-        self.cross(_Call(lambda: greenlet(lambda: _settle(ended, fn), parent=self.hub).switch()), None)
+        self.call(lambda: greenlet(lambda: _settle(ended, fn), parent=self.hub).switch())
         ended.get()
 
     def running(self) -> str | None:
         """Return the path of the actor that has the hub now, None when it is idle."""
         on = self._on
-        if isinstance(on, _Parked):
+        if isinstance(on, Parked):
             on = getattr(on.greenlet, "current", None)
         return on.path if isinstance(on, Task) else None
 
@@ -315,7 +168,7 @@ class GreenletBackend(Backend):
         return self.turns + sum(task.handled for task in tasks if task is not None)
 
     def forgive(self) -> None:
-        self.cross(_Call(self._forgive), None)
+        self.call(self._forgive)
 
     def stop(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -325,26 +178,11 @@ class GreenletBackend(Backend):
             self._thread.join(max(0.0, deadline - time.monotonic()))
         return clean
 
-    def _signal(self) -> None:
-        with self._gate:
-            if self.forked:
-                raise ForkedSystem(self.owner)
-            if self._signalled or self.ident == STOPPED:
-                return
-            self._signalled = True
-            self._hold()
-        self._async.send()
-
-    def _hold(self) -> None:
-        if not self._held:
-            self._held = True
-            self.work.up()
-
     # -- on the hub's thread
 
     def task(self) -> Task | None:
         here = getcurrent()
-        return here.current if type(here) is _Worker else None
+        return here.current if type(here) is Worker else None
 
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
         here = getcurrent()
@@ -352,13 +190,13 @@ class GreenletBackend(Backend):
             raise WouldBlock(
                 f"waiting for {future.describe()} on the hub itself would stop every actor; wait in an actor"
             )
-        task: Task | None = here.current if type(here) is _Worker else None
+        task: Task | None = here.current if type(here) is Worker else None
         if task is not None:
             task.waiting_for = future
             asked = future.target.present if future.target is not None else None
             if asked is not None and (asked is task or asked.waiting_for is not None):
                 future.refuse_cycle(task, virtual)
-        parked = _Parked(self, here)
+        parked = Parked(self, here)
         wake = parked.wake
         if not future.on_done(wake):
             return True
@@ -392,7 +230,7 @@ class GreenletBackend(Backend):
         if not self._kicked:
             self._kick()
 
-    def released(self, task: Task, worker: _Worker) -> bool:
+    def released(self, task: Task, worker: Worker) -> bool:
         """Take back a worker after a task's turn; returns whether it is kept."""
         if (task.mailbox or task.urgent) and not task.dead:
             if task.hung:
@@ -420,9 +258,8 @@ class GreenletBackend(Backend):
 
     def _activate(self) -> None:
         self._active += 1
-        if not self._held:
-            with self._gate:
-                self._hold()
+        if not self._bridge.held:
+            self._bridge.hold()
 
     def _turn(self) -> None:
         ready, pool, bridge = self.ready, self._pool, self._bridge
@@ -431,8 +268,8 @@ class GreenletBackend(Backend):
             looks -= 1
             if not looks:
                 looks = TURNS_BETWEEN_LOOKS
-                if bridge:
-                    self._take_bridge()
+                if bridge.items:
+                    bridge.take()
                 if time.monotonic() > until:
                     break
             self.turns += 1
@@ -441,7 +278,7 @@ class GreenletBackend(Backend):
             if type(item) in RESUMED:
                 item.resume()
             else:
-                worker = pool.pop() if pool else _Worker(self)
+                worker = pool.pop() if pool else Worker(self)
                 worker.switch(item)
         self._on = None
         if ready:
@@ -450,31 +287,17 @@ class GreenletBackend(Backend):
             self._again.start(self._turn, update=False)
         else:
             self._kicked = False
-            self._give_back()
+            self._bridge.give_back(self._idle)
 
     def _drain(self) -> None:
         kicked, self._kicked = self._kicked, True
-        self._signalled = False
-        self._take_bridge()
+        self._bridge.drained()
+        self._bridge.take()
         if not kicked:
             self._turn()
 
-    def _take_bridge(self) -> None:
-        bridge = self._bridge
-        for _ in range(len(bridge)):
-            target, item = bridge.popleft()
-            try:
-                if not target.deliver(item):
-                    target.lost(item)
-            except Exception:
-                logger.exception("a message from another thread failed")
-
-    def _give_back(self) -> None:
-        with self._gate:
-            if not self._held or self.ready or self._active or self._signalled or self._bridge:
-                return
-            self._held = False
-        self.work.down()
+    def _idle(self) -> bool:
+        return not self.ready and not self._active
 
     def _forgive(self) -> None:
         for worker in self.workers:
@@ -505,7 +328,7 @@ class GreenletBackend(Backend):
             self._arm(due)
 
 
-RESUMED = (_Parked, _Throw, GreenletBackend)
+RESUMED = (Parked, Throw, GreenletBackend)
 
 
 def _settle(ended: Future[None], fn: Callable[[], None]) -> None:
