@@ -12,7 +12,8 @@ from typing import Any
 
 from flowstone.core.partitions import decode_partition
 from flowstone.core.run import SourceKind
-from flowstone.core.run_key import manual_key, manual_tick_id, run_id, tick_id
+from flowstone.core.run_key import manual_key, manual_tick_id, tick_id
+from flowstone.core.run_key import run_id as run_id_of
 from flowstone.runs.decisions import after_cancel, cancel
 from flowstone.runs.requests import ResolvedRequest
 from flowstone.runs.services import Services
@@ -40,8 +41,11 @@ _TAKE_MS = """
 """
 _NEWEST = "update schedule set last_scheduled_for = :newest where name = :name"
 _INSERT = """
-    insert into tick (tick_id, schedule, scheduled_for, until, count, manual, status, reason, run_id, partition, error, at)
-    values (:tick_id, :schedule, :scheduled_for, :until, :count, :manual, :status, :reason, :run_id, :partition, :error, :at)
+    insert into tick (
+        tick_id, schedule, scheduled_for, until, count, manual, status, reason, run_id, partition, error, at
+    ) values (
+        :tick_id, :schedule, :scheduled_for, :until, :count, :manual, :status, :reason, :run_id, :partition, :error, :at
+    )
     on conflict (tick_id) do nothing
 """
 _ANSWER = """
@@ -154,8 +158,8 @@ class Writing:
         admission = admit(schedule.overlap, unfinished)
         if admission.blocked_by is None:
             return self._ask(tick, prepared.request, admission)
-        blocked = {"run_id": None, "status": TickStatus.SUPPRESSED, "reason": Reason.OVERLAP, "blocked_by": admission.blocked_by}
-        return self._answer(tick, **blocked)
+        blocked = {"reason": Reason.OVERLAP, "blocked_by": admission.blocked_by}
+        return self._answer(tick, run_id=None, status=TickStatus.SUPPRESSED, **blocked)
 
     def _ask(self, tick: Tick, request: ResolvedRequest, admission: Admission) -> Tick:
         """Ask for the run of a tick that was inserted and admitted, and write what came of it."""
@@ -173,7 +177,7 @@ class Writing:
 
     def _expected(self, request: ResolvedRequest) -> str:
         identity = self.services.identity
-        return run_id(request.run_key, namespace=identity.namespace, secret=identity.secret)
+        return run_id_of(request.run_key, namespace=identity.namespace, secret=identity.secret)
 
     def _answer(self, tick: Tick, **answer: Any) -> Tick:
         tick = dataclasses.replace(tick, **answer)
