@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "KILLED",
+    "NORMAL",
+    "SHUTDOWN",
     "ChildExited",
     "Crash",
     "Describe",
@@ -18,10 +21,7 @@ __all__ = [
     "Exit",
     "ExitSignal",
     "Inspect",
-    "KILLED",
     "Link",
-    "NORMAL",
-    "SHUTDOWN",
     "Shutdown",
     "Start",
     "Stop",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from actors.aio import AioRef
     from actors.slot import Slot
 
-__all__ = ["ActorRef", "STOP_GRACE"]
+__all__ = ["STOP_GRACE", "ActorRef"]
 
 STOP_GRACE = 0.1
 """Real seconds for which a stop lets the messages told before it be handled; then it overtakes them."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actors.clock import Clock
     from actors.backends.work import WorkCount
 
-__all__ = ["Backend", "Envelope", "RUNNERS", "Runner", "Target", "Task", "current_task"]
+__all__ = ["RUNNERS", "Backend", "Envelope", "Runner", "Target", "Task", "current_task"]
 
 Envelope = tuple[Any, "Future[Any] | None", Any]
 """A message on its way.

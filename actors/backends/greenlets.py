@@ -181,10 +181,12 @@ class GreenletBackend(Backend):
     # -- on the hub's thread
 
     def task(self) -> Task | None:
+        """Return the task whose turn it is in the calling greenlet."""
         here = getcurrent()
         return here.current if type(here) is Worker else None
 
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
+        """Park the calling greenlet until `future` is settled; returns whether it is."""
         here = getcurrent()
         if here is self.hub:
             raise WouldBlock(
