@@ -55,6 +55,10 @@ class System:
     ) -> None:
         if isinstance(backend, str) and backend not in BACKENDS:
             raise SpecError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {backend!r}")
+        if blocked_after is not None:
+            positive("blocked_after", blocked_after)
+        if clock is not None and not callable(getattr(clock, "call_after", None)):
+            raise SpecError(f"expected clock to be a clock, got: {clock!r}")
         self.name = name
         self.work = WorkCount()
         self.events = Events()
@@ -73,9 +77,7 @@ class System:
         attach = getattr(self.clock, "attach", None)
         if attach is not None:
             attach(self)
-        self._watchdog = (
-            self._watch_hub(positive("blocked_after", blocked_after)) if blocked_after is not None else None
-        )
+        self._watchdog = self._watch_hub(blocked_after) if blocked_after is not None else None
         adopt(self)
 
     @property

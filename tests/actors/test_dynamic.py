@@ -6,6 +6,7 @@ import pytest
 
 from actors import (
     ActorDeadError,
+    Backoff,
     ChildExists,
     ChildNotFound,
     ChildSpec,
@@ -13,6 +14,7 @@ from actors import (
     DynamicSupervisor,
     Quarantine,
     SpecError,
+    Supervisor,
     TooManyChildren,
 )
 from actors.events import ChildParked
@@ -126,3 +128,48 @@ def test_all_children_stop_with_their_supervisor(system, counter):
         probe.monitor(sup.start_child(ChildSpec(counter, id=str(number))))
     sup.stop()
     assert [probe.expect().reason for _ in range(20)] == ["shutdown"] * 20
+
+
+def test_names_survive_the_restart_of_their_dynamic_supervisor(system, counter):
+    class Sensors(DynamicSupervisor):
+        def init(self):
+            super().init(children=[ChildSpec(counter, id="a", args=(5,))])
+
+    root = system.start(Supervisor, children=[ChildSpec(Sensors, id="sensors")])
+    ref, gone = root.child("sensors").child("a"), root.child("sensors").start_child(ChildSpec(counter, id="b"))
+    ref.ask(1)
+    crash(root.child("sensors"))
+    assert ref.ask(1) == 6
+    with pytest.raises(ActorDeadError):
+        gone.tell(1)
+
+
+def test_children_that_fail_in_init_end_the_start_and_leave_nothing(system, recorder):
+    log, make = recorder
+    specs = [ChildSpec(make("a"), id="a"), ChildSpec(make("b", lambda: True), id="b")]
+    with pytest.raises(ChildStartError, match="'b'"):
+        system.start(DynamicSupervisor, children=specs)
+    assert log == [("init", "a"), ("failed", "b"), ("terminate", "a")]
+
+
+def test_restarts_of_dynamic_children_back_off_too(system, clock, counter):
+    sup = system.start(DynamicSupervisor, backoff=Backoff(base=2), max_restarts=100)
+    ref = sup.start_child(ChildSpec(counter, id="a"))
+    for delay in (2, 4):
+        crash(ref)
+        clock.advance(delay - 0.1)
+        assert sup.which_children()[0].state == "restarting"
+        clock.advance(0.1)
+        assert ref.ask(1) == 1
+
+
+def test_what_waits_for_a_successor_that_never_comes_is_answered(system, counter):
+    sup = system.start(DynamicSupervisor, backoff=Backoff(base=10))
+    ref = sup.start_child(ChildSpec(counter, id="a"))
+    error = ValueError("the crash")
+    crash(ref, error)
+    answer = ref.ask(1, block=False)
+    sup.terminate_child("a")
+    with pytest.raises(ActorDeadError) as dead:
+        answer.get(timeout=5)
+    assert dead.value.reason is error

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
+import queue
 import threading
 
 import pykka
 import pytest
 
-from actors import Actor, ActorDeadError, ActorRef, AskTimeout
+from actors import (
+    Actor,
+    ActorDeadError,
+    ActorRef,
+    AskCycleError,
+    AskTimeout,
+    ChildSpec,
+    ChildStartError,
+    MailboxFull,
+    SpecError,
+    Supervisor,
+    System,
+    SystemStopped,
+    WouldBlock,
+)
 from actors.testing import Probe, crash
 
 
@@ -197,3 +213,67 @@ def test_terminate_runs_on_stop_and_crash(system, recorder):
     stopped.stop()
     crash(crashed)
     assert [entry for entry in log if entry[0] == "terminate"] == [("terminate", "a"), ("terminate", "b")]
+
+
+def test_a_ref_has_what_pykkas_ref_has(system, counter):
+    plain = system.start(counter)
+    named = system.start(Supervisor, children=[ChildSpec(counter, id="a")]).child("a")
+    for ref in (plain, named):
+        assert ref.actor_class is counter and ref.actor_urn.startswith("urn:")
+        assert not ref.actor_stopped.is_set() and len(ref.actor_inbox) == 0
+        assert isinstance(ref._actor_weakref(), counter)
+        assert ref.proxy().count.get(timeout=5) == 0
+        with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+            ref.nothing_of_the_kind  # noqa: B018 - the look is the test
+    plain.stop()
+    assert plain.actor_stopped.is_set()
+    with pytest.raises(pykka.ActorDeadError):
+        plain.proxy()
+
+
+def test_an_actor_is_started_by_its_system_alone(counter):
+    with pytest.raises(TypeError, match="system.start"):
+        counter.start()
+
+
+def test_errors_survive_pickling():
+    for error in (
+        ActorDeadError("/a", "killed"),
+        AskTimeout("/a", 1.5),
+        AskCycleError(("/a", "/b", "/a")),
+        ChildStartError("a", ValueError("x")),
+        MailboxFull("/a", 3, "refuse"),
+    ):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_futures_are_settled_once(system):
+    future = system.future()
+    future.set_exception(ValueError("first"))
+    with pytest.raises(queue.Full):
+        future.set(1)
+    with pytest.raises(queue.Full):
+        future.set_exception(KeyError())
+    assert future.offer(2) is False and future.done and future.value is None
+    with pytest.raises(ValueError, match="first"):
+        future.get()
+
+
+def test_a_stopped_system_starts_nothing_and_cannot_be_stopped_from_inside(system, counter):
+    ref = system.start(counter)
+    with pytest.raises(WouldBlock, match="from outside"):
+        system.start(counter).ask(lambda actor: actor.system.stop())
+    assert system.stop() is True and system.stop() is True and system.stopped
+    with pytest.raises(SystemStopped, match="Counter"):
+        system.start(counter)
+    with pytest.raises(ActorDeadError, match="shutdown"):
+        ref.tell(1)
+
+
+@pytest.mark.parametrize("options", [{"backend": "fibers"}, {"blocked_after": 0}, {"clock": "noon"}])
+def test_bad_options_of_a_system_are_refused(options):
+    before = threading.active_count()
+    with pytest.raises(SpecError, match="expected"):
+        System(**options)
+    assert threading.active_count() <= before, "nothing is left half started"
