@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowstone.core.catalog import Catalog
+from flowstone.core.dedupe import FOREVER, Dedupe
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import RunRequest, Source
 from flowstone.core.run_key import bounded, fingerprint
@@ -19,7 +20,7 @@ class ResolvedRequest:
     """A request whose selection and partition were checked; `partition` is in its stored form.
 
     `patient` is set when nobody waits for the run: a dependency that is not there yet then only delays it. One that is
-    `behind` starts after the earlier runs of its source have ended.
+    `behind` starts after the earlier runs of its source have ended. `dedupe` says when a taken key is free again.
     """
 
     run_key: str
@@ -36,6 +37,7 @@ class ResolvedRequest:
     io_manager: str | None = None
     patient: bool = True
     behind: bool = False
+    dedupe: Dedupe = FOREVER
 
 
 def resolve(
@@ -48,6 +50,7 @@ def resolve(
     force: bool = False,
     io_manager: str | None = None,
     patient: bool = True,
+    dedupe: Dedupe = FOREVER,
 ) -> ResolvedRequest:
     """What `request` means for this catalog; without a key of its own it gets `default_key`.
 
@@ -72,4 +75,5 @@ def resolve(
         force=force,
         io_manager=io_manager,
         patient=patient,
+        dedupe=dedupe,
     )

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from flowstone.core.dedupe import DedupeMode
 from flowstone.core.run import FINISHED_RUNS, Identity, RunStatus, Source
 from flowstone.core.run_key import run_id
 from flowstone.runs.records import Conflict, Materialization, Run, conflict_of, materialization_of, run_of
 from flowstone.runs.requests import ResolvedRequest
-from flowstone.state.connection import Connection
-from flowstone.state.fields import Json
+from flowstone.state.connection import Connection, Row
+from flowstone.state.fields import Json, instant
 from flowstone.state.page import Page, page
 
 __all__ = [
@@ -38,8 +39,9 @@ _TAKE_KEY = """
 """
 _REUSE_KEY = """
     update run_key set generation = :generation, run_id = :run_id, fingerprint = :fingerprint, freed = false
-    where key = :key
+    where key = :key and generation = :generation - 1
 """
+_HOLDER = "select status, requested_at from run where run_id = :run_id"
 _INSERT_RUN = """
     insert into run (
         run_id, run_key, generation, status, asset, selection, partition, fingerprint, source_kind, source_name,
@@ -81,17 +83,19 @@ def request(connection: Connection, resolved: ResolvedRequest, *, identity: Iden
     """Write the run that `resolved` asks for, or find the one that has its key (semantics 6).
 
     Same key and fingerprint: the existing run. Same key, other fingerprint: a row in `run_conflict`, the first stays.
+    A key that was freed, or is free by the dedupe scope of the request, is taken anew, in its next generation.
     """
     generation = 0
     identifier = _identifier(identity, resolved.run_key, generation)
     key = {"key": resolved.run_key, "fingerprint": resolved.fingerprint}
     if not connection.change(_TAKE_KEY, key, run_id=identifier):
-        taken = connection.execute("select * from run_key where key = :key", key=resolved.run_key)[0]
-        if not taken.freed:
-            return _meet(connection, resolved, taken.run_id, taken.fingerprint, now)
+        taken = _taken(connection, resolved)
         generation = taken.generation + 1
         identifier = _identifier(identity, resolved.run_key, generation)
-        connection.execute(_REUSE_KEY, key, generation=generation, run_id=identifier)
+        free = taken.freed or _is_free(connection, resolved, taken.run_id, now)
+        if not free or not connection.change(_REUSE_KEY, key, generation=generation, run_id=identifier):
+            # Where it was free, another process has just taken it anew.
+            return _meet(connection, resolved, now)
     _insert(connection, resolved, identifier, generation, now)
     return Requested(identifier, created=True)
 
@@ -169,7 +173,22 @@ def _identifier(identity: Identity, key: str, generation: int) -> str:
     return run_id(key, namespace=identity.namespace, secret=identity.secret, generation=generation)
 
 
-def _meet(connection: Connection, asked: ResolvedRequest, existing: str, fingerprint: str, now: datetime) -> Requested:
+def _taken(connection: Connection, asked: ResolvedRequest) -> Row:
+    return connection.execute("select * from run_key where key = :key", key=asked.run_key)[0]
+
+
+def _is_free(connection: Connection, asked: ResolvedRequest, holder: str, now: datetime) -> bool:
+    """Whether the dedupe scope of a request frees its key from the run that holds it."""
+    if asked.dedupe.mode is DedupeMode.FOREVER:
+        return False
+    rows = connection.execute(_HOLDER, run_id=holder)
+    # Only what no live scope needs is ever pruned: a run that is gone was requested before any window.
+    return not rows or asked.dedupe.frees(RunStatus(rows[0].status), instant(rows[0].requested_at), now)
+
+
+def _meet(connection: Connection, asked: ResolvedRequest, now: datetime) -> Requested:
+    taken = _taken(connection, asked)
+    existing, fingerprint = taken.run_id, taken.fingerprint
     if fingerprint == asked.fingerprint:
         return Requested(existing, created=False)
     connection.execute(

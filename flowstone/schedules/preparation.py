@@ -82,7 +82,8 @@ def request_of(catalog: Catalog, schedule: ScheduleRow, moment: datetime, partit
     epoch = int(moment.timestamp())
     source = Source(SourceKind.SCHEDULE, schedule.name, tick_id(schedule.name, epoch))
     request = RunRequest(schedule.target, partition)
-    return resolve(catalog, request, default_key=schedule_key(schedule.name, epoch), source=source)
+    key = schedule_key(schedule.name, epoch)
+    return resolve(catalog, request, default_key=key, source=source, dedupe=schedule.dedupe)
 
 
 def _text(error: BaseException) -> str:

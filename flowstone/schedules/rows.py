@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flowstone.core.dedupe import Dedupe
 from flowstone.core.partitions import Partition, decode_partition
 from flowstone.cron import Timing
 from flowstone.schedules.policies import Misfire, Overlap, TickStatus
@@ -14,11 +15,11 @@ from flowstone.schedules.schedule import OPTIONS, Schedule, default_overlap, tim
 from flowstone.state.connection import Row
 from flowstone.state.fields import instant, json_text, json_value
 
-__all__ = ["COLUMNS", "NO_CODE", "ScheduleRow", "ScheduleStatus", "Tick"]
+__all__ = ["COLUMNS", "NO_CODE", "ScheduleRow", "ScheduleStatus", "Tick", "read_policies"]
 
 COLUMNS = (
-    "name, target, cron, every, timezone, gap, fold, partition_rule, misfire, overlap, jitter, enabled, metadata, "
-    "version, definition, orphaned, created_at, updated_at, accounted_until, last_scheduled_for"
+    "name, target, cron, every, timezone, gap, fold, partition_rule, misfire, overlap, dedupe, jitter, enabled, "
+    "metadata, version, definition, orphaned, created_at, updated_at, accounted_until, last_scheduled_for"
 )
 """What `ScheduleRow.read` reads, in its order."""
 
@@ -57,6 +58,7 @@ class ScheduleRow:
     partition_rule: str | None
     misfire: Misfire
     overlap: Overlap
+    dedupe: Dedupe
     jitter: float
     enabled: bool
     metadata: Mapping[str, Any]
@@ -73,7 +75,7 @@ class ScheduleRow:
         """The first row of a schedule, whose first instant is strictly after `now`."""
         definition = schedule.definition()
         return cls(
-            **{**definition, "misfire": schedule.misfire, "overlap": schedule.overlap},
+            **{**definition, "misfire": schedule.misfire, "overlap": schedule.overlap, "dedupe": schedule.dedupe},
             name=schedule.name,
             version=1,
             definition_text=json_text(definition if code else None),
@@ -140,6 +142,7 @@ class ScheduleRow:
             "partition_rule": self.partition_rule,
             "misfire": self.misfire.as_json(),
             "overlap": self.overlap.value,
+            "dedupe": str(self.dedupe),
             "jitter": self.jitter,
             "enabled": self.enabled,
             "metadata": dict(self.metadata),
@@ -192,6 +195,15 @@ class Tick:
         )
 
 
+def read_policies(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The policies of a definition, as values."""
+    return {
+        "misfire": Misfire.from_json(definition["misfire"]),
+        "overlap": Overlap(definition["overlap"]),
+        "dedupe": Dedupe.read(definition["dedupe"]),
+    }
+
+
 @functools.lru_cache(maxsize=1024)
 def _misfire(text: str) -> Misfire:
     return Misfire.from_json(json_value(text))
@@ -201,6 +213,7 @@ _FIELDS = tuple(COLUMNS.replace("definition", "definition_text").split(", "))
 _READERS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("misfire", _misfire),
     ("overlap", Overlap),
+    ("dedupe", Dedupe.read),
     ("enabled", bool),
     ("metadata", json_value),
     ("orphaned", bool),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowstone.core.asset import Asset
+from flowstone.core.dedupe import FOREVER, Dedupe
 from flowstone.core.keywords import check_keywords
 from flowstone.core.location import caller
 from flowstone.core.names import check_name
@@ -29,6 +30,7 @@ OPTIONS = (
     "partition",
     "misfire",
     "overlap",
+    "dedupe",
     "jitter",
     "enabled",
     "metadata",
@@ -63,6 +65,7 @@ class Schedule:
     partition: Rule | None = None
     misfire: Misfire = field(default_factory=Misfire)
     overlap: Overlap = Overlap.SKIP
+    dedupe: Dedupe = FOREVER
     jitter: float = 0.0
     enabled: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +82,7 @@ class Schedule:
             "partition": read_rule(options.get("partition")),
             "misfire": misfire,
             "overlap": choice(Overlap, _given(options, "overlap", default_overlap(misfire)), "overlap"),
+            "dedupe": Dedupe.read(_given(options, "dedupe", FOREVER)),
             "jitter": seconds(_given(options, "jitter", 0.0), "jitter"),
             "enabled": _enabled(_given(options, "enabled", True)),
             "metadata": _metadata(options.get("metadata")),
@@ -104,6 +108,7 @@ class Schedule:
             "partition_rule": rule_text(self.partition),
             "misfire": self.misfire.as_json(),
             "overlap": self.overlap.value,
+            "dedupe": str(self.dedupe),
             "jitter": self.jitter,
             "enabled": self.enabled,
             "metadata": dict(self.metadata),

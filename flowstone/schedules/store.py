@@ -12,8 +12,7 @@ from typing import Any
 from flowstone.audit.store import record
 from flowstone.errors import ScheduleNotFound, ValidationError
 from flowstone.schedules.due import settle
-from flowstone.schedules.policies import Misfire, Overlap
-from flowstone.schedules.rows import COLUMNS, NO_CODE, ScheduleRow
+from flowstone.schedules.rows import COLUMNS, NO_CODE, ScheduleRow, read_policies
 from flowstone.schedules.schedule import TIMING, Schedule
 from flowstone.schedules.ticks import write_accounts
 from flowstone.state.connection import Connection
@@ -23,18 +22,18 @@ __all__ = ["change", "create", "delete", "every", "find", "get", "locked", "mark
 
 _INSERT = """
     insert into schedule (
-        name, target, cron, every, timezone, gap, fold, partition_rule, misfire, overlap, jitter, enabled, metadata,
-        version, definition, origin, orphaned, created_at, updated_at, accounted_until
+        name, target, cron, every, timezone, gap, fold, partition_rule, misfire, overlap, dedupe, jitter, enabled,
+        metadata, version, definition, origin, orphaned, created_at, updated_at, accounted_until
     ) values (
-        :name, :target, :cron, :every, :timezone, :gap, :fold, :partition_rule, :misfire, :overlap, :jitter, :enabled,
-        :metadata, :version, :definition, :origin, :orphaned, :created_at, :updated_at, :accounted_until
+        :name, :target, :cron, :every, :timezone, :gap, :fold, :partition_rule, :misfire, :overlap, :dedupe, :jitter,
+        :enabled, :metadata, :version, :definition, :origin, :orphaned, :created_at, :updated_at, :accounted_until
     ) on conflict (name) do nothing returning name
 """
 _LOCK = f"update schedule set version = version where name = :name returning {COLUMNS}"
 _UPDATE = """
     update schedule set
         target = :target, cron = :cron, every = :every, timezone = :timezone, gap = :gap, fold = :fold,
-        partition_rule = :partition_rule, misfire = :misfire, overlap = :overlap, jitter = :jitter,
+        partition_rule = :partition_rule, misfire = :misfire, overlap = :overlap, dedupe = :dedupe, jitter = :jitter,
         enabled = :enabled, metadata = :metadata, version = :version, definition = :definition, origin = :origin,
         orphaned = :orphaned, updated_at = :updated_at, accounted_until = :accounted_until
     where name = :name
@@ -126,7 +125,7 @@ def change(
         write_accounts(connection, row, settle(row, now), now)
     changed = dataclasses.replace(
         row,
-        **{**after, "misfire": Misfire.from_json(after["misfire"]), "overlap": Overlap(after["overlap"])},
+        **{**after, **read_policies(after)},
         version=row.version + 1,
         definition_text=row.definition_text if code is None else code,
         orphaned=row.orphaned and code is None,

@@ -115,7 +115,7 @@ def _request(spec: SensorSpec, item: Item, *, source: Source, key: str, catalog:
         return Request(decode_partition(encode_partition(arrival.partition)), payload, None, known)
     else:
         wanted = RunRequest(spec.target, arrival.partition)
-    resolved = resolve(catalog, wanted, default_key=key, source=source, payload=payload)
+    resolved = resolve(catalog, wanted, default_key=key, source=source, payload=payload, dedupe=spec.dedupe)
     return Request(decode_partition(resolved.partition), payload, resolved, known)
 
 

@@ -21,19 +21,19 @@ __all__ = ["define", "define_all", "withdraw"]
 
 _INSERT = """
     insert into sensor (
-        name, kind, type, config, definition, definition_version, interval, status, reason, faults, cursor,
-        state_version, consecutive_failures, last_epoch, last_evaluation_at, next_poll_at, orphaned, removed,
+        name, kind, type, config, definition, definition_version, interval, dedupe, status, reason, faults,
+        cursor, state_version, consecutive_failures, last_epoch, last_evaluation_at, next_poll_at, orphaned, removed,
         created_at, updated_at
     ) values (
-        :name, :kind, :type, :config, :definition, 1, :interval, 'active', null, :faults, null,
-        0, 0, null, null, :next_poll_at, false, false, :now, :now
+        :name, :kind, :type, :config, :definition, 1, :interval, :dedupe, 'active', null, :faults,
+        null, 0, 0, null, null, :next_poll_at, false, false, :now, :now
     )
 """
 _UPDATE = """
     update sensor set
         kind = :kind, type = :type, config = :config, definition = :definition, definition_version = :version,
-        interval = :interval, status = :status, reason = :reason, faults = :faults, orphaned = false, removed = false,
-        updated_at = :now
+        interval = :interval, dedupe = :dedupe, status = :status, reason = :reason, faults = :faults,
+        orphaned = false, removed = false, updated_at = :now
     where name = :name
 """
 _ORPHAN = "update sensor set orphaned = true, updated_at = :now where name = :name"
@@ -60,6 +60,7 @@ def define(connection: Connection, spec: SensorSpec, *, actor: str, now: datetim
         "config": Json(spec.config),
         "definition": spec.definition(),
         "interval": spec.every,
+        "dedupe": str(spec.dedupe),
         "now": now,
     }
     found = connection.execute("select * from sensor where name = :name", name=spec.name)

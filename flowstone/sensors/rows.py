@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flowstone.core.dedupe import FOREVER, Dedupe
 from flowstone.sensors.cursor import envelope
 from flowstone.state.connection import Row
 from flowstone.state.fields import instant, json_value
@@ -127,6 +128,7 @@ class SensorRow:
     removed: bool
     created_at: datetime
     updated_at: datetime
+    dedupe: Dedupe = FOREVER
 
     @property
     def cursor(self) -> Any:
@@ -191,6 +193,7 @@ def sensor_of(row: Row) -> SensorRow:
         removed=bool(row["removed"]),
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
+        dedupe=Dedupe.read(row["dedupe"]),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from flowstone import durations
 from flowstone.core.asset import Asset
+from flowstone.core.dedupe import FOREVER, Dedupe
 from flowstone.core.keywords import check_keywords
 from flowstone.core.location import caller
 from flowstone.core.names import check_name
@@ -20,7 +21,7 @@ from flowstone.state.fields import json_text
 
 __all__ = ["OPTIONS", "SHORTEST_INTERVAL", "SensorSpec"]
 
-OPTIONS = ("every", "target", "on_trigger", "partition", "timeout", "break_after", "max_abandoned")
+OPTIONS = ("every", "target", "on_trigger", "partition", "dedupe", "timeout", "break_after", "max_abandoned")
 """What `SensorSpec(name, sensor, …)` takes after the sensor."""
 
 SHORTEST_INTERVAL = 0.001
@@ -42,6 +43,8 @@ class SensorSpec:
     - `on_trigger`: called with a `TriggerEvent` for each partition, at least once; may be async. With neither, the
       target is the asset of the sensor's name
     - `partition` (None): makes the partition of each one that the sensor answers, or of the message pushed
+    - `dedupe` ("forever"): for how long a run key stands for the run that took it: `forever`, `until_success` (one
+      that failed frees it), or `window:1d` from its request
     - `timeout` ("60s"): after which a poll is given up
     - `break_after` (20): failures in a row after which the sensor is broken
     - `max_abandoned` (2): polls that were given up and still occupy a thread; that many make it broken
@@ -58,6 +61,7 @@ class SensorSpec:
     given_target: str | None
     on_trigger: Callback | None
     partition: PartitionFunction | None
+    dedupe: Dedupe
     timeout: float
     break_after: int
     max_abandoned: int
@@ -74,6 +78,7 @@ class SensorSpec:
             "given_target": _target(name, options.get("target")),
             "on_trigger": _function(options.get("on_trigger"), "on_trigger"),
             "partition": _function(options.get("partition"), "partition"),
+            "dedupe": Dedupe.read(options.get("dedupe", FOREVER)),
             "timeout": durations.seconds(options.get("timeout", 60.0), "timeout", minimum=SHORTEST_INTERVAL),
             "break_after": _count(options.get("break_after", 20), "break_after"),
             "max_abandoned": _count(options.get("max_abandoned", 2), "max_abandoned"),
@@ -123,6 +128,7 @@ class SensorSpec:
             "target": self.target,
             "on_trigger": None if self.on_trigger is None else import_path(self.on_trigger),
             "partition": None if self.partition is None else import_path(self.partition),
+            "dedupe": str(self.dedupe),
             "timeout": self.timeout,
             "break_after": self.break_after,
             "max_abandoned": self.max_abandoned,

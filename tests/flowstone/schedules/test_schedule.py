@@ -29,13 +29,18 @@ def test_the_defaults_are_those_of_the_rules():
 
 
 def test_none_means_the_default():
-    given = dict.fromkeys(("timezone", "gap", "fold", "misfire", "overlap", "jitter", "enabled", "metadata"))
+    given = dict.fromkeys(("timezone", "gap", "fold", "misfire", "overlap", "dedupe", "jitter", "enabled", "metadata"))
     assert Schedule("report", cron="@daily", **given) == Schedule("report", cron="@daily")
 
 
 def test_overlap_is_queue_all_when_misfire_is_all():
     assert Schedule("report", every=10, misfire="all").overlap is Overlap.QUEUE_ALL
     assert Schedule("report", every=10, misfire="all", overlap="skip").overlap is Overlap.SKIP
+
+
+def test_a_dedupe_scope_is_forever_unless_given():
+    assert Schedule("report", every=10).definition()["dedupe"] == "forever"
+    assert Schedule("report", every=10, dedupe="window:24h").definition()["dedupe"] == "window:1d"
 
 
 def test_durations_are_seconds_timedeltas_or_texts():
@@ -88,6 +93,7 @@ def test_a_ready_rule_may_be_named():
         ({"every": 5, "overlap": 5}, "expected overlap to be one of 'skip'"),
         ({"every": 5, "misfire": "newest"}, "expected misfire to be one of 'skip', 'latest', 'all', got: 'newest'"),
         ({"every": 5, "misfire": 5}, "expected misfire to be 'skip', 'latest', 'all' or a Misfire, got: 5"),
+        ({"every": 5, "dedupe": "for ever"}, "expected dedupe to be 'forever', 'until_success' or 'window:'"),
         ({"every": 5, "jitter": -1}, "expected jitter to be not negative, got: -1"),
         ({"every": 5, "enabled": "yes"}, "expected enabled to be True or False, got: 'yes'"),
         ({"every": 5, "metadata": [1]}, "expected metadata to be a mapping"),

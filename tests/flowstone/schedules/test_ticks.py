@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 
 from flowstone.core.partitions import Partition
+from flowstone.core.run_key import run_id
+from flowstone.runs.store import request
 from flowstone.schedules.due import decide
 from flowstone.schedules.preparation import evaluate, is_inline, prepare
 from flowstone.schedules.rules import Rules
@@ -106,3 +108,12 @@ def test_a_rule_that_is_not_known_is_no_user_code_to_call(row):
     assert is_inline(row(every="1m"), Rules())
     assert is_inline(row(every="1m", partition="this_day"), Rules())
     assert not is_inline(dataclasses.replace(unknown, partition_rule="json:loads"), Rules())
+
+
+def test_a_run_key_that_is_free_by_the_dedupe_scope_gives_the_tick_a_run_of_the_next_generation(world, start):
+    world.schedules.update("report", dedupe="window:1h")
+    taken = decided(world, world.schedules.get("report"), start + MINUTE).prepared[0].request
+    world.database.transact(lambda c: request(c, taken, identity=world.services.identity, now=start - 2 * 60 * MINUTE))
+    assert str(world.schedules.get("report").dedupe) == "window:1h"
+    commit(world, decided(world, world.schedules.get("report"), start + MINUTE))
+    assert [tick.run_id for tick in world.ticks()] == [run_id(f"{taken.run_key}#1")]

@@ -151,3 +151,11 @@ def test_a_file_sensor_shows_its_configuration() -> None:
         "recursive": False,
         "settle": 0.05,
     }
+
+
+def test_a_dedupe_scope_is_forever_unless_given() -> None:
+    assert str(SensorSpec("orders", Queue("x")).dedupe) == "forever"
+    windowed = SensorSpec("orders", Queue("x"), dedupe="window:24h")
+    assert str(windowed.dedupe) == "window:1d"
+    assert windowed.definition() != SensorSpec("orders", Queue("x")).definition()
+    assert "expected dedupe to be" in refused(dedupe="once")

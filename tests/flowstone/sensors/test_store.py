@@ -10,6 +10,7 @@ import pytest
 
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity, RunRequest
+from flowstone.core.run_key import run_id
 from flowstone.errors import SensorNotFound, ValidationError
 from flowstone.outcome import Outcome
 from flowstone.runs.store import conflicts, list_runs
@@ -388,3 +389,15 @@ def test_no_two_settled_evaluations_share_a_key(desk: Desk) -> None:
 
     with pytest.raises(Exception, match=r"(?i)unique"):
         desk.database.transact(again)
+
+
+def test_a_sensors_dedupe_scope_is_stored_and_kept_to(
+    database: Database, catalog: Catalog, spec: Callable[..., SensorSpec], now: datetime
+) -> None:
+    desk = Desk(database, catalog, spec(dedupe="until_success"), now)
+    assert str(desk.row().dedupe) == "until_success"
+    wanted = Trigger(RunRequest("raw", run_key="order-17"))
+    first = desk.commit(desk.decided(wanted, manual="a")).evaluation.run_ids
+    assert desk.commit(desk.decided(wanted, manual="b")).evaluation.run_ids == first
+    database.transact(lambda connection: connection.execute("update run set status = 'failed'"))
+    assert desk.commit(desk.decided(wanted, manual="c")).evaluation.run_ids == (run_id("order-17#1"),)
