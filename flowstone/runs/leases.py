@@ -33,6 +33,9 @@ _CANDIDATES = """
     ))
     order by priority desc, ready_at, id limit :page offset :offset
 """
+_ASSETS_OF_CANDIDATES = f"""
+    select * from materialization where run_id in (select run_id from ({_CANDIDATES}) c) order by id
+"""
 _HELD = """
     select m.asset, m.partition from run r join materialization m on m.run_id = r.run_id
     where r.status = 'running' and m.status in ('pending', 'running')
@@ -40,7 +43,7 @@ _HELD = """
 """
 _START_RUN = """
     update run set status = :status, boot = :boot, fence = :fence, started_at = coalesce(started_at, :now)
-    where run_id = :run_id and status = 'queued' and fence = :fence - 1
+    where run_id = :run_id
 """
 _OVERTAKE = """
     update materialization set overtaken_by = :run_id
@@ -50,7 +53,11 @@ _DONE_BY_OTHER = """
     select 1 from materialization where run_id = :run_id and asset = :asset and partition = :partition
     and status = 'success' and code_version is not distinct from :code_version
 """
-_RUN = "select * from run where run_id = :run_id"
+_UNDER_LEASE = """
+    select m.*, r.attempt as run_attempt, r.setbacks as run_setbacks
+    from run r join materialization m on m.run_id = r.run_id
+    where r.run_id = :run_id and r.status = 'running' and r.boot = :boot and r.fence = :fence order by m.id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +93,15 @@ def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, lim
     finished: list[str] = []
     offset, page = 0, min(limit, PAGE)
     while len(claims) < limit:
-        rows = connection.execute(_CANDIDATES, now=now, page=page, offset=offset)
+        rows, assets_of = _candidates(connection, now=now, page=page, offset=offset)
         passed = 0
         for row in rows:
-            assets = asset_rows(connection, row.run_id)
+            assets = assets_of.get(row.run_id) or asset_rows(connection, row.run_id)
             wanted = {(m.asset, m.partition) for m in assets if m.status == MaterializationStatus.PENDING}
             if len(claims) == limit or not held.isdisjoint(wanted):
                 passed += 1
                 continue
             claimed = _start_run(connection, graph, row, assets, boot, now)
-            if claimed is None:
-                continue
             if claimed.progress.finished:
                 finished.append(row.run_id)
             else:
@@ -106,6 +111,15 @@ def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, lim
             break
         offset, page = offset + passed, PAGE  # what was claimed is no candidate any more
     return Claimed(tuple(claims), tuple(finished), next_due(connection, now))
+
+
+def _candidates(connection: Connection, **values: object) -> tuple[list[Row], dict[str, list[Row]]]:
+    """Queued runs that are due, which nobody else has taken or is about to, and the rows of their assets."""
+    rows = connection.execute(_CANDIDATES + connection.lock_free("run"), values)
+    assets: dict[str, list[Row]] = {}
+    for row in connection.execute(_ASSETS_OF_CANDIDATES, values) if rows else ():
+        assets.setdefault(row.run_id, []).append(row)
+    return rows, assets
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:
@@ -154,25 +168,25 @@ def advance(connection: Connection, graph: Graph, lease: Lease, *, now: datetime
 
 
 def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime) -> Ledger:
-    """The run's rows, when the lease still holds."""
-    rows = connection.execute(_RUN, run_id=lease.run_id)
-    if not rows or (rows[0].status, rows[0].boot, rows[0].fence) != (RunStatus.RUNNING, lease.boot, lease.fence):
+    """The run's rows, when the lease still holds; it does until the transaction ends."""
+    sql = _UNDER_LEASE + connection.lock("r")
+    rows = connection.execute(sql, run_id=lease.run_id, boot=lease.boot, fence=lease.fence)
+    if not rows:
         raise StaleState(f"run {lease.run_id} is not held under fencing number {lease.fence} any more", lease=lease)
-    return Ledger(connection, graph, rows[0], lease, asset_rows(connection, lease.run_id), now)
+    before = {"attempt": rows[0].run_attempt, "setbacks": rows[0].run_setbacks}
+    return Ledger(connection, graph, lease, rows, now, **before)
 
 
 def _start_run(
     connection: Connection, graph: Graph, run: Row, assets: list[Row], boot: str, now: datetime
-) -> Claim | None:
-    """Take the run up; None when another process has taken it meanwhile."""
+) -> Claim:
     status = step(RUN_STEPS, RunStatus(run.status), RunStatus.RUNNING)
     lease = Lease(run.run_id, boot, run.fence + 1)
-    if not connection.change(_START_RUN, run_id=run.run_id, status=status, boot=boot, fence=lease.fence, now=now):
-        return None
-    ledger = Ledger(connection, graph, run, lease, assets, now)
+    connection.execute(_START_RUN, run_id=run.run_id, status=status, boot=boot, fence=lease.fence, now=now)
+    ledger = Ledger(connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks)
     for row in assets:
         if row.status == MaterializationStatus.PENDING:
-            _take_up(connection, ledger, row)
+            _take_up(connection, ledger, run, row)
     return Claim(
         lease=ledger.lease,
         run_key=run.run_key,
@@ -188,11 +202,11 @@ def _start_run(
     )
 
 
-def _take_up(connection: Connection, ledger: Ledger, row: Row) -> None:
+def _take_up(connection: Connection, ledger: Ledger, run: Row, row: Row) -> None:
     """Decide whether an asset is still to be made, and mark those that wait for the same as overtaken."""
     if row.asset not in ledger.graph:
         ledger.end(row.asset, Failed(AssetNotFound.named(row.asset)))
-    elif _was_made_meanwhile(connection, ledger.run, row):
+    elif _was_made_meanwhile(connection, run, row):
         ledger.end(row.asset, Skipped(ALREADY))
     else:
         connection.execute(_OVERTAKE, run_id=row.run_id, asset=row.asset, partition=row.partition)

@@ -86,15 +86,23 @@ class Ledger:
     """A running run's rows, its assets' states, and the steps that change both."""
 
     def __init__(
-        self, connection: Connection, graph: Graph, run: Row, lease: Lease, assets: list[Row], now: datetime
+        self,
+        connection: Connection,
+        graph: Graph,
+        lease: Lease,
+        assets: list[Row],
+        now: datetime,
+        *,
+        attempt: int,
+        setbacks: int,
     ) -> None:
         self.connection = connection
         self.graph = graph
-        self.run = run
         self.lease = lease
         self.now = now
-        self.attempt: int = run.attempt
-        self.setbacks: int = run.setbacks
+        self.attempt = attempt
+        self.setbacks = setbacks
+        self._written = (attempt, setbacks)
         self.rows = {row.asset: row for row in assets}
         self.states = {row.asset: _state(row) for row in assets}
         failed = (row.error for row in assets if row.status == MaterializationStatus.FAILED)
@@ -162,7 +170,7 @@ class Ledger:
         running = any(state.status is MaterializationStatus.RUNNING for state in self.states.values())
         if not running:
             self._write(_REQUEUE, status=RunStatus.QUEUED, ready_at=planned.wait_until)
-        elif (self.attempt, self.setbacks) != (self.run.attempt, self.run.setbacks):
+        elif (self.attempt, self.setbacks) != self._written:
             self._write(_GO_ON)
         return Progress(start=started, wait_until=planned.wait_until, released=not running)
 

@@ -96,6 +96,14 @@ class Connection:
                 raise
             raise unavailable from error
 
+    def lock(self, table: str) -> str:
+        """What makes a select lock its rows of `table`, so that they stay as they are until the transaction ends."""
+        return self._session.locking.format(table)
+
+    def lock_free(self, table: str) -> str:
+        """As `lock`, for those rows that no other transaction has locked; leaves out the others."""
+        return self._session.locking_free.format(table)
+
     @property
     def in_transaction(self) -> bool:
         """Whether the transaction that was begun is still open, and whole."""

@@ -51,6 +51,12 @@ class Session(Protocol):
     column_types: Mapping[str, str]
     """What the placeholders of a migration stand for."""
 
+    locking: str
+    """The end of a select that locks its rows of table `{}`; empty where one transaction writes at a time."""
+
+    locking_free: str
+    """The same, leaving out the rows that others have locked."""
+
     @property
     def in_transaction(self) -> bool:
         """Whether the transaction that was begun is still open, and takes statements."""

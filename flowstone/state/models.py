@@ -6,16 +6,8 @@ The database that the models are bound to only tells peewee which SQL to write; 
 
 from typing import Any
 
-from peewee import (
-    BigAutoField,
-    BigIntegerField,
-    BooleanField,
-    CompositeKey,
-    DoubleField,
-    Model,
-    SqliteDatabase,
-    TextField,
-)
+from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, DoubleField, TextField
+from peewee import Model, SqliteDatabase
 
 from flowstone.state import fields
 

@@ -1,27 +1,25 @@
 """A store in a schema of a PostgreSQL database.
 
 A transaction reads what others have committed by the time of each statement; unique indexes, row locks and
-compare-and-set updates decide between those that meet. Statements are prepared once and called through libpq itself,
-which costs a third of what the driver's cursors do: 25 µs against 75 for the smallest one.
+compare-and-set updates decide between those that meet. Others hear of a commit through LISTEN and NOTIFY.
 """
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from weakref import WeakKeyDictionary
 
 import psycopg
 from peewee import PostgresqlDatabase
-from psycopg import pq
-from psycopg.conninfo import make_conninfo
-from psycopg.errors import error_from_result
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from flowstone.errors import ConfigError, StoreLocked, StoreUnavailable
 from flowstone.state.dialect import Parameters, Query, Row
+from flowstone.state.postgres_exchange import Exchange
 from flowstone.state.postgres_faults import translated
 from flowstone.state.postgres_lock import name_of, take_lock
-from flowstone.state.wire import Reader, positional, statement_of, value_of
+from flowstone.state.postgres_wire import positional
 
 __all__ = ["COLUMN_TYPES", "MODEL_TYPES", "PostgresServer", "PostgresSession"]
 
@@ -36,9 +34,6 @@ COLUMN_TYPES = {
     "strict": "",
 }
 """What the placeholders of a migration stand for."""
-
-PREPARED = 1000
-"""Statements that a session keeps prepared, at most."""
 
 PAUSED_TIMEOUT = 60
 """Seconds after which the server takes its locks from a process that was stopped within a transaction."""
@@ -58,7 +53,7 @@ _SETTINGS = """
 _READ = "begin isolation level repeatable read read only"
 _WRITE = "begin isolation level read committed read write"
 _CHANNEL = "'flowstone_' || md5(current_schema())"
-_COMMIT = f"select pg_notify({_CHANNEL}, '') where pg_current_xact_id_if_assigned() is not null; commit"
+_TELL = f"select pg_notify({_CHANNEL}, '') where pg_current_xact_id_if_assigned() is not null"
 _TABLES = "hashtextextended('flowstone tables ' || current_schema(), 0)"
 
 
@@ -67,39 +62,38 @@ class PostgresSession:
 
     faults: type[Exception] = psycopg.Error
     column_types: Mapping[str, str] = COLUMN_TYPES
+    locking = " for update of {}"
+    locking_free = " for update of {} skip locked"
 
     def __init__(self, server: "PostgresServer", *, writes: bool) -> None:
         self.place = server.url
         self._server = server
         self._writes = writes
-        self._prepared: dict[tuple[str, tuple[int, ...]], tuple[bytes, Reader | None]] = {}
         self._noticed = 0
-        self._raw = self._connected()
+        self._exchange = self._connected()
 
     @property
     def in_transaction(self) -> bool:
         """Whether the transaction that was begun is still open, and takes statements."""
-        return self._raw.transaction_status == pq.TransactionStatus.INTRANS
+        return self._exchange.in_transaction
 
     @property
     def lost(self) -> bool:
         """Whether the connection is gone."""
-        return self._raw.status != pq.ConnStatus.OK
+        return self._exchange.lost
 
     def execute(self, sql: str, parameters: Parameters) -> list[Row]:
-        """The rows that a statement gives."""
-        result, reader = self._execute(sql, parameters)
-        return [] if reader is None else reader.rows(result.ntuples, result.get_value)
+        """The rows that a statement gives; what is wrong with one that gives none may show at the next."""
+        return self._exchange.rows(sql, parameters)
 
     def change(self, sql: str, parameters: Parameters) -> int:
         """How many rows a statement changed."""
-        result, _reader = self._execute(sql, parameters)
-        return result.command_tuples or 0
+        return self._exchange.count(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run a statement once for each row of parameters."""
         for row in rows:
-            self._execute(sql, row)
+            self._exchange.rows(sql, row)
 
     def run(self, query: Query) -> list[Row]:
         """The rows that a query of peewee's gives."""
@@ -108,38 +102,43 @@ class PostgresSession:
 
     def command(self, sql: str) -> None:
         """Run statements that have no parameters and give no rows."""
-        self._ask(sql)
+        self._exchange.command(sql)
 
     def begin(self, write: bool) -> None:
         """Begin a transaction that may write, or one that keeps to one snapshot; connect again where need be.
 
         A connection that was lost while nothing was asked of it shows at the first statement.
         """
-        statement = _WRITE if write else _READ
+        if not write and not self.lost:
+            return self._exchange.later(_READ)
         if not self.lost:
             try:
-                return self._ask(statement)
+                return self.command(_WRITE)
             except psycopg.Error:
                 if not self.lost:
                     raise
         self._connect_again()
-        return self._ask(statement)
+        return self.command(_WRITE if write else _READ)
 
     def commit(self) -> None:
         """Make what the transaction wrote durable, and tell the other sessions."""
         if not self.in_transaction:
             raise psycopg.errors.InFailedSqlTransaction("a statement of the transaction failed")
-        self._ask(_COMMIT)
-        self._notice()
+        self._exchange.later(_TELL)
+        self._exchange.later("commit")
+        self._exchange.settle()
+        self._noticed += self._exchange.notified()
 
     def rollback(self) -> None:
         """End the transaction without a trace; harmless when it has ended by itself."""
-        if self._raw.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
-            self._ask("rollback")
+        with suppress(psycopg.Error):
+            self._exchange.settle()
+        if not self.lost and (self.in_transaction or self._exchange.failed):
+            self.command("rollback")
 
     def exclude(self) -> None:
         """Let no other process change the tables until the transaction ends."""
-        self._ask(f"select pg_advisory_xact_lock({_TABLES})")
+        self.command(f"select pg_advisory_xact_lock({_TABLES})")
 
     def has_table(self, name: str) -> bool:
         """Whether the schema has a table of this name."""
@@ -154,8 +153,8 @@ class PostgresSession:
         """A number that changes when another session has committed, and when that may have gone unnoticed."""
         if self.lost:
             self._connect_again()
-        self._ask("")  # notifications come with the answer
-        self._notice()
+        self.command("")  # notifications come with the answer
+        self._noticed += self._exchange.notified()
         return self._noticed
 
     def translated(self, error: Exception) -> StoreUnavailable | None:
@@ -165,90 +164,41 @@ class PostgresSession:
     def close(self) -> None:
         """Close the connection; what is not committed is lost."""
         _sockets.pop(self, None)
-        self._raw.finish()
-
-    def _execute(self, sql: str, parameters: Parameters) -> tuple[pq.abc.PGresult, Reader | None]:
-        text, names = statement_of(sql)
-        values = [value_of(parameters[name]) for name in names]
-        types = tuple([value[0] for value in values])
-        name, reader = self._prepared.get((sql, types)) or self._prepare(sql, text, types)
-        return self._checked(self._raw.exec_prepared, name, [value[1] for value in values]), reader
-
-    def _prepare(self, sql: str, text: bytes, types: tuple[int, ...]) -> tuple[bytes, Reader | None]:
-        if len(self._prepared) >= PREPARED:
-            self._ask("deallocate all")
-            self._prepared.clear()
-        name = b"s%d" % len(self._prepared)
-        self._checked(self._raw.prepare, name, text, types)
-        shape = self._checked(self._raw.describe_prepared, name)
-        columns = range(shape.nfields)
-        names = tuple((shape.fname(column) or b"").decode() for column in columns)
-        reader = Reader(names, tuple(shape.ftype(column) for column in columns)) if columns else None
-        self._prepared[sql, types] = (name, reader)
-        return name, reader
-
-    def _ask(self, sql: str) -> None:
-        self._checked(self._raw.exec_, sql.encode())
-
-    def _checked(self, call: Callable[..., pq.abc.PGresult], *arguments: object) -> pq.abc.PGresult:
-        """What the server answers.
-
-        Raises:
-            psycopg.Error: an error is what it answers, or the connection is lost.
-        """
-        if self.lost:
-            raise psycopg.OperationalError("the connection is closed")
-        try:
-            result = call(*arguments)
-        except MemoryError as error:  # what the driver makes of no answer at all
-            raise psycopg.OperationalError("the connection gave no answer") from error
-        if result.status == pq.ExecStatus.FATAL_ERROR:
-            raise error_from_result(result)
-        return result
+        self._exchange.close()
 
     def _connect_again(self) -> None:
         """Make the connection anew; what others committed meanwhile has gone unnoticed."""
         self.close()
-        self._prepared.clear()
         self._noticed += 1
         try:
-            self._raw = self._connected()
+            self._exchange = self._connected()
         except StoreLocked as error:
             raise StoreUnavailable(f"{error}; it took the store while the connection was lost") from error
 
-    def _connected(self) -> pq.abc.PGconn:
+    def _connected(self) -> Exchange:
         """A new connection, which has its settings, and the lock where the server is ours.
 
         Raises:
             StoreLocked: another runtime holds the store.
             StoreUnavailable: there is no such server, database or schema, or it takes no connection.
         """
-        raw = self._raw = pq.PGconn.connect(self._server.conninfo)
-        try:
-            if self.lost:
-                raise psycopg.OperationalError(raw.get_error_message())
-            _sockets[self] = raw.socket
-            self._ask(self._server.settings)
-            channel = self.execute(f"select {_CHANNEL} as name", {})[0].name
-            if channel is None:
-                raise psycopg.errors.InvalidSchemaName("search_path names no schema that exists")
-            if self._writes:
-                self._ask(f"listen {channel}")
-                if self._server.exclusive:
-                    take_lock(self, self._server.token)
-            return raw
-        except psycopg.Error as error:
-            raw.finish()
-            raise translated(error, self.place, lost=True) or error from error
-        except BaseException:
-            raw.finish()
-            raise
-
-    def _notice(self) -> None:
-        """Count what other sessions have told; one's own notifications come back too."""
-        own = self._raw.backend_pid
-        while (notification := self._raw.notifies()) is not None:
-            self._noticed += notification.be_pid != own
+        with ExitStack() as failed:
+            try:
+                exchange = Exchange(self._server.conninfo, at_once=not self._writes)
+                failed.callback(exchange.close)
+                exchange.command(self._server.settings)
+                channel = exchange.rows(f"select {_CHANNEL} as name", {})[0].name
+                if channel is None:
+                    raise psycopg.errors.InvalidSchemaName("search_path names no schema that exists")
+                if self._writes:
+                    exchange.command(f"listen {channel}")
+                    if self._server.exclusive:
+                        take_lock(exchange, self._server.token, self.place)
+            except psycopg.Error as error:
+                raise translated(error, self.place, lost=True) or error from error
+            _sockets[self] = exchange.socket
+            failed.pop_all()
+            return exchange
 
 
 def _let_go() -> None:
@@ -282,7 +232,7 @@ class PostgresServer:
             paused=PAUSED_TIMEOUT * 1000,
         )
         try:
-            given = psycopg.conninfo.conninfo_to_dict(url)
+            given = conninfo_to_dict(url)
             conninfo = make_conninfo(url, **{**_DEFAULTS, **given, "application_name": name_of(self.token)})
         except psycopg.ProgrammingError as error:
             raise ConfigError(f"expected a URL that libpq understands, got: {shown} ({error})", url=shown) from error

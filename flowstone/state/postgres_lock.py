@@ -12,8 +12,8 @@ from typing import Any
 from psycopg.errors import LockNotAvailable
 
 from flowstone.errors import StoreLocked
-from flowstone.state.dialect import Session
 from flowstone.state.fields import instant_text
+from flowstone.state.postgres_exchange import Exchange
 
 __all__ = ["PATIENCE", "name_of", "take_lock"]
 
@@ -39,7 +39,7 @@ def name_of(token: str) -> str:
     return f"flowstone {os.getpid()}@{host}#{token}"
 
 
-def take_lock(session: Session, token: str) -> None:
+def take_lock(exchange: Exchange, token: str, place: str) -> None:
     """Take the lock for a session of the runtime with this token.
 
     A session of its own that the server still takes for living, though its connection is lost, is ended.
@@ -48,17 +48,17 @@ def take_lock(session: Session, token: str) -> None:
         StoreLocked: another runtime has it; names its process.
     """
     try:
-        session.command(_TAKE)
+        exchange.command(_TAKE)
     except LockNotAvailable:
-        holder = _holder(session)
+        holder = _holder(exchange)
         if holder is None or not holder.name.endswith(f"#{token}"):
-            raise _locked(session.place, holder) from None
-        session.execute("select pg_terminate_backend(:pid::int, 5000)", {"pid": holder.pid})
-        session.command(_TAKE)
+            raise _locked(place, holder) from None
+        exchange.rows("select pg_terminate_backend(:pid::int, 5000)", {"pid": holder.pid})
+        exchange.command(_TAKE)
 
 
-def _holder(session: Session) -> Any:
-    return next(iter(session.execute(_HOLDER, {})), None)
+def _holder(exchange: Exchange) -> Any:
+    return next(iter(exchange.rows(_HOLDER, {})), None)
 
 
 def _locked(place: str, holder: Any) -> StoreLocked:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from actors.backends.work import Token, WorkCount
 from actors.raw import Lock, get_ident, start_thread
-from flowstone.errors import ForkedRuntime, RuntimeStopped
+from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
@@ -117,10 +117,14 @@ class Readers:
     def _read(self, query: Callable[[Connection], T]) -> T:
         connection = self._borrow()
         try:
-            connection.begin(write=False)
-            return query(connection)
+            try:
+                return _ask(connection, query)
+            except StoreUnavailable:
+                if not connection.lost:
+                    raise
+                # It may have been lost long ago, while nobody asked anything of it.
+                return _ask(connection, query)
         finally:
-            connection.rollback()
             self._give_back(connection)
 
     def _borrow(self) -> Connection:
@@ -143,3 +147,11 @@ class Readers:
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedRuntime(f"store {self._name} was opened by process {self._pid}: open it after the fork")
+
+
+def _ask(connection: Connection, query: Callable[[Connection], T]) -> T:
+    try:
+        connection.begin(write=False)
+        return query(connection)
+    finally:
+        connection.rollback()

@@ -73,6 +73,7 @@ class SQLiteSession:
 
     faults: type[Exception] = sqlite3.Error
     column_types: Mapping[str, str] = COLUMN_TYPES
+    locking = locking_free = ""
 
     def __init__(self, raw: sqlite3.Connection, path: str) -> None:
         raw.row_factory = Row

@@ -29,9 +29,9 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/shop.db"
+@pytest.fixture
+def store(store_url: str) -> str:
+    return store_url
 
 
 @pytest.fixture

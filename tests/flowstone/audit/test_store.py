@@ -14,8 +14,8 @@ AT = datetime(2025, 1, 15, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    with Database.open("memory://") as database:
+def database(store_url: str) -> Iterator[Database]:
+    with Database.open(store_url) as database:
         yield database
 
 

@@ -23,9 +23,9 @@ def now() -> datetime:
     return NOW
 
 
-@pytest.fixture
-def database() -> Iterator[Database]:
-    opened = Database.open("memory://")
+@pytest.fixture(params=["memory", "postgresql"])
+def database(request: pytest.FixtureRequest, make_store_url: Callable[[str], str]) -> Iterator[Database]:
+    opened = Database.open(make_store_url(request.param))
     yield opened
     opened.close()
 

@@ -250,7 +250,7 @@ def test_a_run_behind_others_of_its_source_waits_for_them(ask: Ask, steps: Steps
     nightly = Source(SourceKind.SCHEDULE, "nightly")
     first = ask("raw", "a", source=nightly)
     second = ask("raw", "b", source=nightly)
-    steps.database.transact(lambda c: c.execute("update run set behind = 1 where run_id = :id", id=second.run_id))
+    steps.database.transact(lambda c: c.execute("update run set behind = true where run_id = :id", id=second.run_id))
     (claimed,) = steps.claim().claims
     assert claimed.lease.run_id == first.run_id
     steps.settle(claimed.lease, "raw", Succeeded(STORED))

@@ -131,10 +131,10 @@ class World:
         self.database.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, make_store_url: Callable[[str], str]) -> str:
     """The URL of an empty store, of each kind."""
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+    return make_store_url(request.param)
 
 
 @pytest.fixture

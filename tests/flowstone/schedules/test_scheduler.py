@@ -323,7 +323,7 @@ class TestWhileRunning:
 
     def test_a_change_that_it_has_not_heard_of_wins(self, world):
         world.begin(report())
-        world.execute("update schedule set enabled = 0, version = 2")
+        world.execute("update schedule set enabled = false, version = 2")
         world.advance("1m")
         assert world.told() == [("skipped", "paused", "02:01", 1)]
 

@@ -88,10 +88,10 @@ def spec() -> Callable[..., SensorSpec]:
     return make
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, make_store_url: Callable[[str], str]) -> str:
     """A store in memory, and one in a file."""
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+    return make_store_url(request.param)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def end_transaction(connection: Connection, url: str) -> None:
     """Let a statement fail in the way that ends the transaction."""
     conflict = "insert or rollback" if url.startswith("sqlite") else "insert"
     with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
-        connection.execute(f"{conflict} into number values (1)")
+        connection.change(f"{conflict} into number values (1)")
 
 
 def test_after_the_database_ended_the_transaction_nothing_commits_by_itself(
