@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import sys
 import threading
 from pathlib import Path
 
@@ -19,6 +20,17 @@ from actors.messages import Crash
 pytestmark = pytest.mark.concurrent
 SEEDS = range(50)
 THREADS = 8
+
+
+@pytest.fixture(autouse=True)
+def unmeasured():
+    """A tracer, as coverage has one, costs more than what is stressed here, and keeps objects for each thread."""
+    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    sys.settrace(tracer)
+    threading.settrace(of_threads)
 
 
 class Sink(Actor):
