@@ -28,6 +28,7 @@ from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.records import Record
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
+from flowstone.schedules.rows import ScheduleRow
 from flowstone.sensors.calls import Sensors
 
 __all__ = ["Runtime"]
@@ -253,6 +254,18 @@ class Runtime:
     def schedules(self) -> Schedules:
         """Calls about schedules."""
         return self._get().schedules
+
+    def schedule(self, asset: str, **options: Any) -> ScheduleRow:
+        """`schedules.create(asset, target=asset, …)`: the short form for the one schedule of an asset."""
+        return self.schedules.create(asset, **{"target": asset, **options})
+
+    def unschedule(self, asset: str) -> None:
+        """`schedules.delete(asset)`."""
+        self.schedules.delete(asset)
+
+    def list_schedules(self) -> tuple[ScheduleRow, ...]:
+        """`schedules.list()`."""
+        return self.schedules.list()
 
     @property
     def sensors(self) -> Sensors:
