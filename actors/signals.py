@@ -5,11 +5,11 @@ Each function is one row of the tables at the end; `cell` is the incarnation in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pykka import messages as pykka_messages
-from pykka._introspection import get_attr_directly
 
 from actors.events import ActorStarted, MessageLost
 from actors.messages import (
@@ -142,16 +142,21 @@ def _receive_stop(cell: Cell, message: Any) -> None:
         cell.in_hand = None
 
 
+def _reach(actor: Any, path: Sequence[str]) -> Any:
+    """Return what pykka's attribute path leads to."""
+    return reduce(getattr, path, actor)
+
+
 def _receive_call(cell: Cell, message: pykka_messages.ProxyCall) -> Any:
-    return get_attr_directly(cell.actor, message.attr_path)(*message.args, **message.kwargs)
+    return _reach(cell.actor, message.attr_path)(*message.args, **message.kwargs)
 
 
 def _receive_get(cell: Cell, message: pykka_messages.ProxyGetAttr) -> Any:
-    return get_attr_directly(cell.actor, message.attr_path)
+    return _reach(cell.actor, message.attr_path)
 
 
 def _receive_set(cell: Cell, message: pykka_messages.ProxySetAttr) -> None:
-    setattr(get_attr_directly(cell.actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
+    setattr(_reach(cell.actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
 
 
 def answer_for(cell: Cell, item: Any) -> None:
