@@ -30,7 +30,8 @@ __all__ = ["Definitions", "Parts", "Settings", "checked_catalog", "io_managers_o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a runtime is made of: its store, its executors, and where ids come from that nobody had before.
+    """What a runtime is made of: its store, its executors, where ids come from that nobody had before, and how often it
+    looks whether the wall clock was set, in seconds.
 
     A simulation has others, whose order and ids it draws from its seed.
     """
@@ -38,6 +39,7 @@ class Parts:
     database: Callable[..., Database] = Database.open
     executor: Callable[..., ThreadExecutor] = ThreadExecutor
     fresh_id: Callable[[], str] = fresh_id
+    longest_timer: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ def services_of(
         identity=settings.identity,
         max_concurrency=settings.max_concurrency,
         max_queue=settings.max_queue,
+        longest_timer=settings.parts.longest_timer,
     )
 
 

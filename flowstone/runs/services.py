@@ -32,7 +32,7 @@ class Services:
 
     `executor` runs the functions of assets, `polls` whatever else the user wrote (polls, rules, callbacks). `boot`
     names this start of this node, `fresh_id` gives ids that nobody had before. With more than `max_queue` unfinished
-    runs, sensors poll no more by themselves.
+    runs, sensors poll no more by themselves. A wall clock that was set is noticed after `longest_timer` seconds.
     """
 
     database: Database
@@ -49,6 +49,7 @@ class Services:
     fresh_id: Callable[[], str] = fresh_id
     max_concurrency: int = 32
     max_queue: int = 10_000
+    longest_timer: float = 60.0
     calls: Calls = field(default_factory=Calls)
     waiters: Waiters = field(default_factory=Waiters)
     directory: dict[str, Any] = field(default_factory=dict)

@@ -9,8 +9,8 @@ reads again.
 The heap holds wall-clock instants and each wake-up asks the wall clock; no timer is longer than a minute, so a wall
 clock that jumps is noticed within one.
 
-Options: `batch` (schedules a transaction, 100), `longest_timer` (seconds, 60), `store_retry` (seconds, 0.1 to 10,
-doubled at each try). It registers as `scheduler` in the directory and listens on topic `store`.
+Options: `batch` (schedules a transaction, 100), `store_retry` (seconds, 0.1 to 10, doubled at each try), and of the
+services `longest_timer` (seconds, 60). It registers as `scheduler` in the directory and listens on topic `store`.
 """
 
 import heapq
@@ -37,7 +37,6 @@ from flowstone.state.store_actor import TOPIC, StoreChanged
 __all__ = ["Scheduler", "changed"]
 
 BATCH = 100
-LONGEST_TIMER = 60.0
 RETRY_FIRST, RETRY_LONGEST = 0.1, 10.0
 
 log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ class Scheduler(Actor):
             return
         delay = (self.heap[0][0] - self.services.clock.now()).total_seconds()
         if delay > 0:
-            self.timer = self.send_after(min(delay, LONGEST_TIMER), Look())
+            self.timer = self.send_after(min(delay, self.services.longest_timer), Look())
         else:
             self._post(Look())
 

@@ -1,0 +1,233 @@
+"""A simulated world: one process after the other on one store, and the time that goes on when nothing else can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from flowstone.io import MemoryIO
+from flowstone.pipeline import Pipeline
+from flowstone.sensors.rows import SETTLED
+from flowstone.testing.simulate.faults import Dice, Faults
+from flowstone.testing.simulate.feeds import Feed, PushedFeed, item_name
+from flowstone.testing.simulate.journal import Journal
+from flowstone.testing.simulate.life import Life, Surroundings
+from flowstone.testing.simulate.store import new_disk
+from flowstone.testing.simulate.time import MICRO, WorldTime
+
+__all__ = ["Stuck", "World"]
+
+CALM = 43_200.0
+"""Seconds in which nothing goes wrong any more before the world is looked at: longer than any wait of the product's."""
+
+PATIENCE = 86_400.0
+"""Seconds after which a world that has not come to rest never will."""
+
+MOST_STEPS = 20_000
+"""Steps without time going on, after which something goes round in circles."""
+
+MOST_STEPS_TO_DOOM = 60
+REPEAT_PUSH = 30.0
+
+
+class Stuck(Exception):
+    """The world does not come to rest."""
+
+
+class World:
+    """The pipelines, run for so many days."""
+
+    def __init__(
+        self,
+        pipelines: tuple[Pipeline, ...],
+        *,
+        start: datetime,
+        days: float,
+        seed: object,
+        faults: Faults,
+        spared: frozenset[str] = frozenset(),
+    ) -> None:
+        time = WorldTime(start)
+        dice = Dice(seed, faults, spared)
+        names = {asset.io_manager for pipeline in pipelines for asset in pipeline.assets}
+        values = MemoryIO()
+        self.around = Surroundings(
+            pipelines,
+            time,
+            dice,
+            Journal(time),
+            new_disk(time),
+            {name: values for name in sorted({"memory", *filter(None, names)})},
+        )
+        self.days = days
+        self.lives = 0
+        self.calm_from = 0
+        """The newest evaluation at the moment from which on nothing went wrong."""
+        self.life: Life | None = None
+        self.feeds: dict[str, list[float]] = {}
+        self.acknowledged: dict[str, set[int]] = {}
+        self._doom: int | None = None
+        self._arrange()
+
+    def run(self) -> None:
+        """Let it all happen, and come to rest.
+
+        Raises:
+            Stuck: it does not.
+        """
+        time = self.around.time
+        try:
+            self._be_born()
+            self._go_on(self.days * 86400)
+            self._calm_down()
+            self._go_on(time.monotonic() + CALM)
+            last = time.monotonic() + PATIENCE
+            while self.life is None or self.life.calling:
+                if time.monotonic() >= last:
+                    raise Stuck("calls of user code never end")
+                self._go_on(time.monotonic() + 1.0)
+        finally:
+            if self.life is not None:
+                self.life.die()
+
+    def _calm_down(self) -> None:
+        self.around.dice.calm()
+        self._doom = None
+        newest = self.around.disk.execute("select coalesce(max(id), 0) as newest from evaluation")[0].newest
+        self.calm_from = newest
+        self.around.journal.note("calm", "nothing goes wrong from now on")
+
+    # -- what is to come
+
+    def _arrange(self) -> None:
+        time, dice = self.around.time, self.around.dice
+        for at in dice.moments("deaths", self.days):
+            time.at(at, self._draw_death)
+        for at in dice.moments("jumps", self.days):
+            time.at(at, self._jump)
+        for pipeline in self.around.pipelines:
+            for spec in pipeline.sensors:
+                if isinstance(spec.sensor, Feed | PushedFeed):
+                    self._arrange_feed(spec.name, spec.sensor)
+
+    def _arrange_feed(self, name: str, feed: Feed | PushedFeed) -> None:
+        time, dice = self.around.time, self.around.dice.of(f"feed {name}")
+        moments: list[float] = []
+        at = 0.0
+        while feed.a_day > 0 and (at := at + dice.expovariate(feed.a_day / 86400)) < self.days * 86400:
+            moments.append(at)
+        self.feeds[name] = moments
+        if isinstance(feed, Feed):
+            feed.bind(time, moments)
+            return
+        self.acknowledged[name] = set()
+        for number, at in enumerate(moments):
+            time.at(at, partial(self._push, name, number))
+
+    def _push(self, name: str, number: int) -> None:
+        """Push an item, as a client that tries again until it hears of success."""
+
+        def push() -> None:
+            try:
+                if self.life is not None and self.life.running is not None:
+                    message = {"item": number}
+                    found = self.life.running.sensors.push(name, message, message_id=item_name(number))
+                    if found.status in SETTLED:
+                        self.acknowledged[name].add(number)
+                        self.around.journal.note("push", f"{name} {item_name(number)} is acknowledged")
+            except Exception as error:
+                self.around.journal.note("push", f"{name} {item_name(number)}: {type(error).__name__}")
+
+        if number in self.acknowledged[name]:
+            return
+        self.around.time.after(REPEAT_PUSH, partial(self._push, name, number))
+        if self.life is not None:
+            self.life.spawn(push)
+
+    # -- births, deaths, and clocks that are set
+
+    def _be_born(self) -> None:
+        self.lives += 1
+        self.around.journal.note("life", f"process {self.lives} starts")
+        self.life = Life(self.around, self.lives)
+
+    def _draw_death(self) -> None:
+        """Let the process die in the middle of what it does next."""
+        if self.around.dice.fires("deaths"):
+            self._doom = 1 + self.around.dice.of("how it dies").randrange(MOST_STEPS_TO_DOOM)
+
+    def _meet_doom(self, life: Life) -> None:
+        self._doom = None
+        dice = self.around.dice.of("how it dies")
+        if life.running is not None and not life.stopping and dice.random() < 0.25:
+            self.around.journal.note("life", f"process {life.number} is stopped")
+            life.stop()
+        else:
+            self._bury(life, "is killed")
+
+    def _bury(self, life: Life, how: str) -> None:
+        self.around.journal.note("life", f"process {life.number} {how}")
+        life.die()
+        self.life = None
+        # Seconds mostly, and sometimes hours.
+        down = math.exp(self.around.dice.of("how long down").uniform(0.0, 9.5))
+        self.around.time.after(down, self._be_born)
+
+    def _jump(self) -> None:
+        if self.around.dice.fires("jumps"):
+            dice = self.around.dice.of("how far")
+            seconds = round(math.exp(dice.uniform(0.0, 11.5)) * dice.choice((-1, 1)), 6)
+            self.around.time.jump(seconds)
+            self.around.journal.note("jump", f"the wall clock is set by {seconds:+.6f} s")
+
+    # -- going on
+
+    def _go_on(self, until: float) -> None:
+        """Let everything happen that happens before `until`, in seconds since the beginning."""
+        time, limit = self.around.time, round(until * MICRO)
+        self._exhaust()
+        while (due := self._next_due()) is not None and due <= limit:
+            time.micros = max(time.micros, due)
+            self._fire()
+            self._exhaust()
+        time.micros = max(time.micros, limit)
+
+    def _next_due(self) -> int | None:
+        found = [self.around.time.agenda.first_due()]
+        if self.life is not None:
+            found.append(self.life.clock.timers.first_due())
+        dues = [int(due) for due in found if due is not None]
+        return min(dues, default=None)
+
+    def _fire(self) -> None:
+        """Fire every timer that is due now, the world's first."""
+        now = self.around.time.micros
+        while (timer := self.around.time.agenda.pop_due(now)) is not None:
+            _call(timer.fn)
+        while self.life is not None and (timer := self.life.clock.timers.pop_due(now)) is not None:
+            _call(timer.fn)
+
+    def _exhaust(self) -> None:
+        """Let everything happen that can before time goes on."""
+        steps = 0
+        while (life := self.life) is not None:
+            if life.over is not None:
+                self._bury(life, f"is gone: {life.over}")
+                return
+            if not life.step():
+                return
+            steps += 1
+            if steps > MOST_STEPS:
+                raise Stuck("messages go round in circles without time going on")
+            if self._doom is not None:
+                self._doom -= 1
+                if self._doom <= 0:
+                    self._meet_doom(life)
+
+
+def _call(fn: Callable[[], object] | None) -> None:
+    # Not `fire`, which logs what is raised and goes on: here it is a defect of the simulation.
+    if fn is not None:
+        fn()
