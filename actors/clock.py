@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import Thread, current_thread
 from typing import Protocol
 
 from actors.raw import Guard, Lock, start_thread
@@ -102,6 +103,12 @@ class TimerHeap:
                 self._cancelled -= 1
         return None
 
+    def clear(self) -> None:
+        """Forget every timer."""
+        with self._lock:
+            self._heap.clear()
+            self._cancelled = 0
+
     def count_cancelled(self) -> None:
         """Note that a timer was cancelled.
 
@@ -123,7 +130,8 @@ class RealClock:
 
     def __init__(self, alarm: Callable[[float], None] | None = None) -> None:
         self._timers = TimerHeap()
-        self._alarm = alarm if alarm is not None else _AlarmThread(self).set
+        self._thread = _AlarmThread(self)
+        self._alarm = alarm if alarm is not None else self._thread.set
         self.monotonic = time.monotonic
 
     def now(self) -> datetime:
@@ -145,27 +153,53 @@ class RealClock:
             handle.fire()
         return self._timers.first_due()
 
+    def close(self, timeout: float = 1.0) -> None:
+        """Forget every timer, and wait up to `timeout` seconds for the clock's own thread to end, if it has one.
+
+        A timer that is armed afterwards fires all the same.
+        """
+        self._timers.clear()
+        self._thread.end(timeout)
+
 
 class _AlarmThread:
-    """The thread that fires a real clock's timers; started with the first one, and ended by nothing but the process."""
+    """The thread that fires a real clock's timers: started with the first one, ended with the clock."""
 
     def __init__(self, clock: RealClock) -> None:
         self._clock = clock
         self._guard = Guard()
         self._bell = Lock()
         self._bell.acquire()
-        self._running = False
+        self._thread: Thread | None = None
+        self._running = self._ending = False
 
     def set(self, due: float) -> None:
         with self._guard:
+            self._ending = False
             if not self._running:
                 self._running = True
-                start_thread("actors-clock", self._run)
-            if self._bell.locked():
-                self._bell.release()
+                self._thread = start_thread("actors-clock", self._run)
+            self._ring()
+
+    def end(self, timeout: float) -> None:
+        with self._guard:
+            self._ending = True
+            self._ring()
+            thread = self._thread
+        if thread is not None and thread is not current_thread():
+            thread.join(timeout)
+
+    def _ring(self) -> None:
+        if self._bell.locked():
+            self._bell.release()
 
     def _run(self) -> None:
-        while True:
+        while not self._ended():
             due = self._clock.run_due()
             timeout = -1.0 if due is None else max(0.0, due - time.monotonic())
             self._bell.acquire(timeout=min(timeout, 3600.0))
+
+    def _ended(self) -> bool:
+        with self._guard:
+            self._running = not self._ending
+            return self._ending

@@ -59,7 +59,7 @@ class Client:
             scheduler=False,
             sensors=False,
             backend="auto",
-            clock=RealClock(),
+            clock=None,
             system=None,
         )
         self._parts = ExitStack()
@@ -135,7 +135,8 @@ class Client:
 
     def _opened(self, catalog: Catalog, parts: ExitStack, *, exclusive: bool) -> Services:
         work = WorkCount()
-        clock = self._settings.clock or RealClock()
+        clock = RealClock()
+        parts.callback(clock.close)
         database = Database.open(self._settings.url, work=work, exclusive=exclusive)
         parts.callback(database.close)
         return services_of(self._settings, catalog, database, parts, clock=clock, work=work, pubsub=PubSub())

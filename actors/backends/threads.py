@@ -70,6 +70,7 @@ class ThreadBackend(Backend):
     """Runs each task in a thread named after it."""
 
     name = "threads"
+    real: RealClock
 
     def __init__(self, work: WorkCount) -> None:
         self.work = work
@@ -153,4 +154,5 @@ class ThreadBackend(Backend):
         clean = self._empty.settled(timeout)
         for thread in list(self._threads) if clean else ():
             thread.join(max(0.0, deadline - time.monotonic()))
+        self.real.close(max(0.0, deadline - time.monotonic()))
         return clean

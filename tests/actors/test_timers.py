@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from actors import Actor, ChildSpec, SpecError, Supervisor, WouldBlock
+from actors import Actor, ChildSpec, RealClock, SpecError, Supervisor, System, WouldBlock
 from actors.testing import ManualClock, Probe, assert_actor_state, crash
 
 
@@ -132,6 +133,31 @@ def test_real_timers_fire(real):
 
     real.start(Soon)
     assert probe.expect("x") == "x"
+
+
+def test_a_real_clock_keeps_its_thread_until_it_is_closed():
+    clock, fired = RealClock(), threading.Semaphore(0)
+    before = set(threading.enumerate())
+    for _ in range(2):
+        clock.call_after(0, fired.release)
+        assert fired.acquire(timeout=20)
+        forgotten = clock.call_after(3600, fired.release)
+        assert [thread.name for thread in set(threading.enumerate()) - before] == ["actors-clock"]
+        clock.close(timeout=20)
+        assert set(threading.enumerate()) <= before
+        forgotten.cancel()
+    clock.close()
+
+
+def test_a_system_that_stopped_leaves_no_thread(backend):
+    before = set(threading.enumerate())
+    with System(backend=backend) as system:
+        ended = Probe(system)
+        system.start(Ticking, ("send_after", 0, "x"), ("send_after", 3600, "y"))
+        ended.refute()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_manual_clock_knows_its_instant():
