@@ -9,6 +9,7 @@ goes on holding its own (`busy`). A run is claimed only when nobody holds one of
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,7 +63,10 @@ _UNDER_LEASE = """
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run that was claimed, with what its materializer has to know of it."""
+    """A run that was claimed, with what its materializer has to know of it.
+
+    `queue_age` is how many seconds it was due before; `first` says that no claim came before this one.
+    """
 
     lease: Lease
     run_key: str
@@ -75,6 +79,8 @@ class Claim:
     source_name: str | None
     evaluation_id: str | None
     progress: Progress
+    queue_age: float = 0.0
+    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +145,20 @@ def settle(
     now: datetime,
     duration: float,
     still_busy: bool = False,
+    attempt: int | None = None,
+    in_hand: Collection[str] | None = None,
 ) -> Progress:
     """Write what became of one asset, and what of the run comes next.
 
-    `still_busy` says that the call goes on although its attempt is over: its (asset, partition) stays held.
+    `still_busy` says that the call goes on although its attempt is over: its (asset, partition) stays held. When the
+    `attempt` is over already, a commit of which the answer was lost has written it; `in_hand` as of `advance`.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
     ledger = _held(connection, graph, lease, now)
+    if not ledger.is_attempting(asset, attempt):
+        return ledger.advance(in_hand)
     busy = lease.boot if still_busy else None
     if isinstance(verdict, Repeated | Snoozed):
         ledger.delay(asset, verdict, busy=busy)
@@ -155,16 +166,18 @@ def settle(
         ledger.end(asset, verdict, duration=duration, busy=busy)
     if not isinstance(verdict, Snoozed):
         ledger.count_attempt(asset)
-    return ledger.advance()
+    return ledger.advance(in_hand)
 
 
-def advance(connection: Connection, graph: Graph, lease: Lease, *, now: datetime) -> Progress:
-    """Do what has become due in a run while others of its assets were in progress.
+def advance(
+    connection: Connection, graph: Graph, lease: Lease, *, now: datetime, in_hand: Collection[str] | None = None
+) -> Progress:
+    """Do what has become due in a run while others of its assets, those `in_hand`, were in progress.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
-    return _held(connection, graph, lease, now).advance()
+    return _held(connection, graph, lease, now).advance(in_hand)
 
 
 def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime) -> Ledger:
@@ -199,6 +212,8 @@ def _start_run(
         source_name=run.source_name,
         evaluation_id=run.evaluation_id,
         progress=ledger.advance(),
+        queue_age=(now - instant(run.ready_at)).total_seconds(),
+        first=run.started_at is None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -104,7 +105,7 @@ class Ledger:
         self.setbacks = setbacks
         self._written = (attempt, setbacks)
         self.rows = {row.asset: row for row in assets}
-        self.states = {row.asset: _state(row) for row in assets}
+        self.states = {row.asset: _state(row, lease.boot) for row in assets}
         failed = (row.error for row in assets if row.status == MaterializationStatus.FAILED)
         self.error: str | None = next(failed, None)
 
@@ -154,10 +155,21 @@ class Ledger:
             snoozed_since=(row.snoozed_since or self.now) if snoozed else None,
             busy=busy,
         )
-        self.states[asset] = AssetState(status, verdict.ready_at)
+        self.states[asset] = AssetState(status, verdict.ready_at, held=busy is not None)
 
-    def advance(self) -> Progress:
-        """Apply the plan: skip what is blocked, start what is ready, end or put off the run."""
+    def is_attempting(self, asset: str, attempt: int | None) -> bool:
+        """Whether this attempt at an asset (None: any) is in progress."""
+        running = self.states[asset].status is MaterializationStatus.RUNNING
+        return running and attempt in (None, self.rows[asset].attempt)
+
+    def advance(self, in_hand: Collection[str] | None = None) -> Progress:
+        """Apply the plan: skip what is blocked, start what is ready, end or put off the run.
+
+        `in_hand` names the assets that the materializer works on. What is running besides was started by a commit of
+        which the answer was lost, and is told of again.
+        """
+        running = [asset for asset, state in self.states.items() if state.status is MaterializationStatus.RUNNING]
+        lost = [asset for asset in running if in_hand is not None and asset not in in_hand]
         needs = {asset: self.graph.dependencies(asset) if asset in self.graph else () for asset in self.rows}
         planned = plan(needs, self.states, self.now)
         for asset, blocked_by in planned.skip:
@@ -166,13 +178,12 @@ class Ledger:
             status = step(RUN_STEPS, RunStatus.RUNNING, planned.finished)
             self._write(_END_RUN, status=status, now=self.now, error=self.error)
             return Progress(finished=planned.finished)
-        started = tuple(self._start(asset) for asset in planned.start)
-        running = any(state.status is MaterializationStatus.RUNNING for state in self.states.values())
-        if not running:
-            self._write(_REQUEUE, status=RunStatus.QUEUED, ready_at=planned.wait_until)
+        started = (*map(self._started, lost), *map(self._start, planned.start))
+        if not (running or started):
+            self._write(_REQUEUE, status=RunStatus.QUEUED, ready_at=planned.wait_until or self.now)
         elif (self.attempt, self.setbacks) != self._written:
             self._write(_GO_ON)
-        return Progress(start=started, wait_until=planned.wait_until, released=not running)
+        return Progress(start=started, wait_until=planned.wait_until, released=not (running or started))
 
     def _write(self, sql: str, **values: object) -> None:
         own = {"run_id": self.lease.run_id, "attempt": self.attempt, "setbacks": self.setbacks}
@@ -184,6 +195,10 @@ class Ledger:
         keys = {"run_id": row.run_id, "asset": asset}
         self.connection.execute(_START_ASSET, keys, status=status, now=self.now, fence=self.lease.fence)
         self.states[asset] = AssetState(status)
+        return self._started(asset)
+
+    def _started(self, asset: str) -> Started:
+        row = self.rows[asset]
         return Started(asset, row.failures + 1, instant(row.snoozed_since))
 
 
@@ -197,7 +212,7 @@ def error_text(error: FlowstoneError) -> str:
     return f"{error.type}: {error}"
 
 
-def _state(row: Row) -> AssetState:
+def _state(row: Row, boot: str) -> AssetState:
     status = MaterializationStatus(row.status)
     satisfied = status is MaterializationStatus.SKIPPED and row.reason == ALREADY
-    return AssetState(status, instant(row.ready_at), satisfied)
+    return AssetState(status, instant(row.ready_at), satisfied, held=row.busy == boot)

@@ -24,11 +24,13 @@ class AssetState:
     """Where one asset of a run stands; a pending one may have to wait until `ready_at`.
 
     `satisfied` marks a skipped one whose value exists all the same (`already materialized`), so that others may use it.
+    A pending one that is `held` waits for its own earlier call, which outlived its attempt.
     """
 
     status: MaterializationStatus
     ready_at: datetime | None = None
     satisfied: bool = False
+    held: bool = False
 
     @property
     def gives_value(self) -> bool:
@@ -71,12 +73,12 @@ def plan(dependencies: Mapping[str, Iterable[str]], states: Mapping[str, AssetSt
             after[asset] = AssetState(MaterializationStatus.SKIPPED)
         elif all(after[n].gives_value for n in inside) and _is_due(after[asset], now):
             start.append(asset)
-    later = [state.ready_at for state in after.values() if state.ready_at is not None and not _is_due(state, now)]
+    later = [state.ready_at for state in after.values() if state.ready_at is not None and state.ready_at > now]
     return Plan(tuple(start), tuple(skip), _finished(after), min(later, default=None))
 
 
 def _is_due(state: AssetState, now: datetime) -> bool:
-    return state.ready_at is None or state.ready_at <= now
+    return not state.held and (state.ready_at is None or state.ready_at <= now)
 
 
 def _finished(states: Mapping[str, AssetState]) -> RunStatus | None:
