@@ -10,6 +10,8 @@ import socket
 import uuid
 from pathlib import Path
 
+from flowstone.failpoints import failpoint
+
 __all__ = ["sweep", "write"]
 
 _SUFFIX = ".part"
@@ -29,7 +31,9 @@ def write(path: Path, content: bytes, *, parts: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        failpoint("run.before_value_named")
         os.replace(part, path)
+        failpoint("run.after_value_named")
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()

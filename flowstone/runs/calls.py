@@ -22,6 +22,7 @@ from flowstone.errors import (
     ValueNotFound,
     shown,
 )
+from flowstone.failpoints import failpoint
 from flowstone.runs import decisions, store
 from flowstone.runs.execution import load_stored
 from flowstone.runs.records import Conflict, Materialization, Record, Run
@@ -167,6 +168,7 @@ def ask(
             connection, resolved, identity=services.identity, now=services.clock.now()
         )
     )
+    failpoint("run.after_request")
     if requested.conflict:
         message = f"run key {resolved.run_key!r} is taken by run {requested.run_id}, which means something else"
         raise RunKeyConflict(f"{message}; use another key", run_key=resolved.run_key, run_id=requested.run_id)

@@ -17,6 +17,7 @@ from typing import Any
 from flowstone.core.graph import Graph
 from flowstone.core.run import RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import AssetNotFound, StaleState
+from flowstone.failpoints import failpoint
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Verdict
 from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
 from flowstone.state.connection import Connection, Row
@@ -116,6 +117,8 @@ def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, lim
         if len(rows) < page:
             break
         offset, page = offset + passed, PAGE  # what was claimed is no candidate any more
+    if claims:
+        failpoint("run.before_claim")
     return Claimed(tuple(claims), tuple(finished), next_due(connection, now))
 
 
@@ -166,7 +169,9 @@ def settle(
         ledger.end(asset, verdict, duration=duration, busy=busy)
     if not isinstance(verdict, Snoozed):
         ledger.count_attempt(asset)
-    return ledger.advance(in_hand)
+    progress = ledger.advance(in_hand)
+    failpoint("run.before_settle")
+    return progress
 
 
 def advance(

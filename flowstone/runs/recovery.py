@@ -12,6 +12,7 @@ from datetime import datetime
 from flowstone.audit.store import record
 from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import PoisonedRun
+from flowstone.failpoints import failpoint
 from flowstone.runs.ledger import error_text
 from flowstone.state.connection import Connection, Row
 
@@ -84,7 +85,9 @@ def _interrupt(
         holder = boot if row.asset in busy else None
         pending = step(MATERIALIZATION_STEPS, MaterializationStatus(row.status), MaterializationStatus.PENDING)
         connection.execute(_PENDING, run_id=run.run_id, asset=row.asset, status=pending, busy=holder)
-    return _poison(connection, run, [row.asset for row in assets], now, reason) if poisoned else status
+    status = _poison(connection, run, [row.asset for row in assets], now, reason) if poisoned else status
+    failpoint("put_back.before_commit")
+    return status
 
 
 def _poison(connection: Connection, run: Row, interrupted: list[str], now: datetime, reason: str) -> RunStatus:

@@ -22,6 +22,7 @@ from typing import Any
 
 from actors import Actor, ActorDeadError
 from flowstone.errors import FlowstoneError, RuntimeStopped
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.schedules import store
@@ -214,6 +215,7 @@ class Scheduler(Actor):
         if isinstance(answer.outcome.error, RuntimeStopped):
             # The executor stops before its callers do: the instant stays due, for whoever comes next.
             return
+        failpoint("tick.after_rule")
         *before, last = answer.decision.accounts
         prepared = prepare(self.services.catalog, answer.schedule, last, answer.outcome.unwrap)
         commit = Commit(answer.schedule, (*map(Prepared, before), prepared), answer.decision.accounted_until)
@@ -225,10 +227,13 @@ class Scheduler(Actor):
 
     def _write(self, asked: Write) -> None:
         services = self.services
+        failpoint("tick.after_decision")
 
         def transaction(connection: Connection) -> tuple[Writing, list[ScheduleRow | None]]:
             writing = Writing(connection, services, services.clock.now())
-            return writing, [writing.commit(commit) for commit in asked.commits]
+            rows = [writing.commit(commit) for commit in asked.commits]
+            failpoint("tick.before_commit")
+            return writing, rows
 
         try:
             services.database.write(transaction, lambda outcome: self._post(Written(asked, outcome)))
@@ -240,7 +245,9 @@ class Scheduler(Actor):
             self._retry(written.asked, written.outcome.error)
             return
         writing, rows = written.outcome.unwrap()
+        failpoint("tick.after_commit")
         writing.done()
+        failpoint("tick.after_wake")
         stale = set()
         for commit, row in zip(written.asked.commits, rows, strict=True):
             name = commit.schedule.name

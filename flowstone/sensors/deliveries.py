@@ -19,6 +19,7 @@ from typing import Any
 
 from actors import Actor, ActorDeadError, Timer
 from flowstone.errors import RuntimeStopped, SensorNotFound, StoreUnavailable
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import outbox
@@ -122,6 +123,7 @@ class Deliveries(Actor):
             return
         if gate.enter(lambda: self._post(Look())):
             self._busy.add(spec.name)
+            failpoint("delivery.before_call")
             self._call(spec, partial(callback, _event(delivery)), gate, delivery)
 
     def _call(self, spec: SensorSpec, call: Callable[[], object], gate: PollGate, delivery: Delivery) -> None:
@@ -147,6 +149,7 @@ class Deliveries(Actor):
 
     def _conclude(self, called: Called) -> None:
         now = self.clock.now()
+        failpoint("delivery.after_call")
         self._services.database.write(
             lambda connection: outbox.conclude(connection, called.delivery, called.error, now),
             then=lambda outcome: self._post(Concluded(called, outcome)),
@@ -158,6 +161,7 @@ class Deliveries(Actor):
             self.send_after(STORE_RETRY, called)
             return
         outcome.unwrap()
+        failpoint("delivery.after_commit")
         self._busy.discard(called.delivery.sensor)
         self._look()
 

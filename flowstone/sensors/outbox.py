@@ -13,6 +13,7 @@ from typing import Any
 from flowstone.audit.store import record
 from flowstone.core.partitions import Partition, decode_partition
 from flowstone.errors import ValidationError, shown
+from flowstone.failpoints import failpoint
 from flowstone.sensors.backoff import spread
 from flowstone.sensors.rows import DeliveryStatus
 from flowstone.state.connection import Connection, Row
@@ -102,6 +103,7 @@ def conclude(connection: Connection, delivery: Delivery, error: str | None, now:
         error=error,
         delivered_at=now if error is None else None,
     )
+    failpoint("delivery.before_commit")
 
 
 def list_deliveries(

@@ -12,6 +12,7 @@ from datetime import datetime
 from importlib import resources
 
 from flowstone.errors import StoreUnavailable
+from flowstone.failpoints import failpoint
 from flowstone.state.connection import Connection
 
 __all__ = ["Migration", "migrate", "migrations"]
@@ -82,7 +83,9 @@ def _apply_next(connection: Connection, known: Sequence[Migration], now: datetim
                 checksum=due.checksum,
                 now=now,
             )
+        failpoint("migration.before_commit")
         connection.commit()
+        failpoint("migration.after_commit")
     finally:
         connection.rollback()
     return due is not None

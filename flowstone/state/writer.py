@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from actors.backends.work import Token, WorkCount
 from actors.raw import Lock, get_ident, start_thread
 from flowstone.errors import ForkedRuntime, RuntimeStopped, StoreUnavailable
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
@@ -137,6 +138,7 @@ class Writer:
         """Acknowledge, and remember whether the store is at fault now."""
         self.fault = outcome.error if isinstance(outcome.error, StoreUnavailable) else None
         _acknowledge(job, outcome)
+        failpoint("writer.after_acknowledgement")
 
     def _together(
         self, group: list[_Job], attempt: Callable[[_Job, Connection], Outcome[Any]]
@@ -151,7 +153,7 @@ class Writer:
         try:
             outcomes = [attempt(job, connection) for job in group]
             committing = True
-            connection.commit()
+            _commit(connection)
             return outcomes
         except Exception as error:
             # A commit whose answer was lost may have happened: only those who asked know how to ask again.
@@ -174,12 +176,18 @@ class Writer:
             connection.begin(write=True)
             outcome = _attempt(job, connection)
             if outcome.error is None:
-                connection.commit()
+                _commit(connection)
             return outcome
         except Exception as error:
             return Outcome(error=error)
         finally:
             connection.rollback()
+
+
+def _commit(connection: Connection) -> None:
+    failpoint("writer.before_commit")
+    connection.commit()
+    failpoint("writer.after_commit")
 
 
 class _OneFailed(Exception):
