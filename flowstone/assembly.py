@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from flowstone.sensors.definitions import define_all
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.state.url import place_of
+from flowstone.telemetry import Telemetry
 
 __all__ = ["Definitions", "Parts", "Settings", "checked_catalog", "io_managers_of", "register_all", "services_of"]
 
@@ -59,6 +60,7 @@ class Settings:
     clock: Clock | None
     system: System | None
     parts: Parts = Parts()
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def services_of(
         identity=settings.identity,
         max_concurrency=settings.max_concurrency,
         max_queue=settings.max_queue,
+        telemetry=settings.telemetry,
         longest_timer=settings.parts.longest_timer,
     )
 

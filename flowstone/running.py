@@ -16,8 +16,11 @@ from actors import ActorDeadError, ActorRef, AskTimeout, ChildSpec, Row, System
 from actors.events import ActorRestarted, Event
 from flowstone.assembly import Definitions, Settings, checked_catalog, register_all, services_of
 from flowstone.audit.store import record
+from flowstone.core.run import RunStatus
 from flowstone.ending import Ending
 from flowstone.errors import StoreUnavailable
+from flowstone.failpoints import failpoint
+from flowstone.runs import events
 from flowstone.runs.messages import Quiesce
 from flowstone.runs.recovery import put_back, recover, running_of
 from flowstone.runs.services import Services
@@ -25,9 +28,16 @@ from flowstone.runs.waiters import RunLeft
 from flowstone.schedules.calls import Schedules
 from flowstone.sensors.calls import Sensors
 from flowstone.state.connection import Connection
+from flowstone.telemetry import Handle
 from flowstone.tree import root_spec
 
 __all__ = ["Opened", "Running", "opened", "start"]
+
+STOPPED = "the runtime was stopped"
+"""Why a run was put back that did not finish before the deadline."""
+
+LAST_EVENTS = 1.0
+"""Real seconds that handlers of telemetry have for what is queued when the runtime stops."""
 
 log = logging.getLogger(__name__)
 
@@ -97,18 +107,22 @@ class Running:
         """Put back what still runs, and close the store; the actors are gone."""
         self.system.unwatch(self._watch)
         try:
-            for run_id in self.services.database.transact(self._put_back):
+            for run_id, status in self.services.database.transact(self._put_back).items():
                 self.services.waiters.tell(RunLeft(run_id))
+                events.interrupted(self.services, run_id, STOPPED)
+                if status is RunStatus.FAILED:
+                    events.finished(self.services, run_id)
+            failpoint("stop.after_put_back")
         except StoreUnavailable as error:
             log.warning("runs in progress are put back at the next start: %s", error)
         self._parts.close()
 
-    def _put_back(self, connection: Connection) -> tuple[str, ...]:
+    def _put_back(self, connection: Connection) -> dict[str, RunStatus | None]:
         services, now = self.services, self.services.clock.now()
-        left = running_of(connection, services.boot)
-        for run_id in left:
-            put_back(connection, run_id, now=now, reason="the runtime was stopped", boot=services.boot)
-        return left
+        return {
+            run_id: put_back(connection, run_id, now=now, reason=STOPPED, boot=services.boot)
+            for run_id in running_of(connection, services.boot)
+        }
 
     def _due(self) -> str | None:
         """The id of a run that is running, or queued and due."""
@@ -142,10 +156,17 @@ class Running:
     def _record(self, event: Event) -> None:
         """Write down what was restarted, and why: an actor of ours that crashes leaves a trace."""
         if isinstance(event, ActorRestarted) and event.path.startswith(f"{self.root.path}/"):
+            self.services.telemetry.emit("flowstone.actor.restart", {"restarts": event.count}, self._about(event))
             self.services.database.write(
                 lambda connection: _record_restart(connection, event, self.services.clock.now()),
                 then=lambda outcome: None,
             )
+
+    def _about(self, event: ActorRestarted) -> dict[str, str]:
+        """The actor as telemetry names it, and the sensor whose actor it is."""
+        about = {"actor": event.path, "reason": repr(event.reason)}
+        parent, _, name = event.path.rpartition("/")
+        return {**about, "sensor": name} if parent == f"{self.root.path}/services/sensors" else about
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +196,14 @@ def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:
     services = services_of(
         settings, catalog, database, parts, clock=system.clock, work=system.work, pubsub=system.pubsub
     )
-    database.transact(lambda connection: recover(connection, boot=services.boot, now=services.clock.now()))
+    services.telemetry.open(services.polls, services.clock, lambda handle, why: _record_detached(services, handle, why))
+    parts.callback(services.telemetry.close, LAST_EVENTS)
+    now = services.clock.now()
+    for run_id in database.transact(lambda connection: recover(connection, boot=services.boot, now=now)):
+        events.interrupted(services, run_id, "its process ended")
+    failpoint("start.after_put_back")
     register_all(settings, services)
+    failpoint("start.after_register")
     return Opened(services, Definitions.of(settings.pipelines))
 
 
@@ -200,3 +227,19 @@ def start(settings: Settings) -> Running:
 def _record_restart(connection: Connection, event: ActorRestarted, now: datetime) -> None:
     details = {"reason": repr(event.reason), "restarts": event.count}
     record(connection, "actor.restarted", actor="supervisor", resource=f"actor:{event.path}", details=details, at=now)
+
+
+def _record_detached(services: Services, handle: Handle, why: str) -> None:
+    """Write down that a handler of telemetry was detached for its faults."""
+    details, now = {"prefix": handle.prefix, "reason": why}, services.clock.now()
+    services.database.write(
+        lambda connection: record(
+            connection,
+            "telemetry.detached",
+            actor="runtime",
+            resource=f"telemetry:{handle.name}",
+            details=details,
+            at=now,
+        ),
+        then=lambda outcome: None,
+    )

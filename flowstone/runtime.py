@@ -30,6 +30,7 @@ from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.sensors.calls import Sensors
+from flowstone.telemetry import Telemetry
 
 __all__ = ["Runtime"]
 
@@ -291,6 +292,11 @@ class Runtime:
     def pubsub(self) -> PubSub:
         """What the runtime publishes, by topic."""
         return self._services.pubsub
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Events about what happens, for handlers that are attached to it, before the start too."""
+        return self._settings.telemetry
 
     def tree(self) -> Row:
         """The actors as they are now: the row of the root, with its `children`; its text is a drawing."""

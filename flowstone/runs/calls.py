@@ -23,7 +23,7 @@ from flowstone.errors import (
     shown,
 )
 from flowstone.failpoints import failpoint
-from flowstone.runs import decisions, store
+from flowstone.runs import decisions, events, store
 from flowstone.runs.execution import load_stored
 from flowstone.runs.records import Conflict, Materialization, Record, Run
 from flowstone.runs.requests import resolve
@@ -172,6 +172,7 @@ def ask(
     if requested.conflict:
         message = f"run key {resolved.run_key!r} is taken by run {requested.run_id}, which means something else"
         raise RunKeyConflict(f"{message}; use another key", run_key=resolved.run_key, run_id=requested.run_id)
+    events.requested(services, requested)
     services.wake()
     return Handle(requested.run_id, services)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunStatus, step
 from flowstone.errors import RunNotFound
+from flowstone.runs import events
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.connection import Connection
@@ -47,4 +48,5 @@ def cancel(connection: Connection, services: Services, run_id: str, *, reason: s
 def after_cancel(services: Services, run_id: str) -> None:
     """Tell those who wait for a run that was cancelled, and let others take its place."""
     services.waiters.tell(RunLeft(run_id))
+    events.finished(services, run_id)
     services.wake()

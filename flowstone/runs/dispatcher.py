@@ -1,7 +1,8 @@
 """The dispatcher: claims queued runs under the limits and gives each a materializer.
 
 It sleeps until a commit wakes it, a materializer ends, or a run that was put off is due. A materializer that dies
-without finishing its run is an interruption: the run is put back, and started again under a new actor.
+without finishing its run is an interruption: the run is put back, and started again under a new actor. So is a claim
+that the store may have committed without telling: nothing is claimed until what has no materializer was put back.
 
 Options: `max_concurrency` of the services (runs in progress, 32); `store_retry` (seconds, 0.5).
 Registers as `dispatcher` in the directory; its materializers are children of `materializers`.
@@ -18,7 +19,9 @@ from actors.messages import is_normal
 from actors.monitors import Token
 from flowstone.core.run import RunStatus
 from flowstone.errors import StoreUnavailable
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
+from flowstone.runs import events
 from flowstone.runs.leases import Claim, Claimed, claim
 from flowstone.runs.materializer import STORE_RETRY, Materializer
 from flowstone.runs.messages import Claims, Quiesce, Recover, Recovered, Wake
@@ -50,7 +53,7 @@ class Dispatcher(Actor):
         """Adopt the living materializers, put back what of this boot has none, and claim."""
         self.services = services
         self.active: dict[Token, str] = {}
-        self.claiming = False
+        self.claiming = True
         self.wanted = False
         self.quiesced: list[Future[None]] = []
         self.quiet = False
@@ -93,14 +96,18 @@ class Dispatcher(Actor):
         )
 
     def _claimed(self, outcome: Outcome[Claimed]) -> None:
-        self.claiming = False
         if isinstance(outcome.error, StoreUnavailable):
             log.warning("no run can be claimed: %s", outcome.error)
-            self.send_after(STORE_RETRY, Wake())
+            self.send_after(STORE_RETRY, Recover((), "the answer to its claim was lost"))
             return
+        self.claiming = False
         claimed = outcome.unwrap()
+        if claimed.claims:
+            failpoint("run.after_claim")
         for run_id in claimed.finished:
             self.services.waiters.tell(RunLeft(run_id))
+            events.finished(self.services, run_id)
+        events.started(self.services, claimed.claims)
         for one in claimed.claims:
             self._start(one)
         self._arm(claimed.next_at)
@@ -126,10 +133,11 @@ class Dispatcher(Actor):
         """Put back the runs named, or all of this boot that have no materializer."""
         services, living = self.services, frozenset(self.active.values())
 
-        def step(connection: Connection) -> tuple[str, ...]:
+        def step(connection: Connection) -> dict[str, bool]:
             now = services.clock.now()
             lost = asked.run_ids or tuple(set(running_of(connection, services.boot)) - living)
-            return tuple(run_id for run_id in lost if _put_back(connection, services, run_id, now, asked.reason))
+            put_back = {run_id: _put_back(connection, services, run_id, now, asked.reason) for run_id in lost}
+            return {run_id: status is RunStatus.FAILED for run_id, status in put_back.items() if status is not None}
 
         services.database.write(step, then=lambda outcome: self._post(Recovered(asked, outcome)))
 
@@ -138,8 +146,14 @@ class Dispatcher(Actor):
             log.warning("interrupted runs wait for the store: %s", message.outcome.error)
             self.send_after(STORE_RETRY, message.asked)
             return
-        for run_id in message.outcome.unwrap():
-            self.services.waiters.tell(RunLeft(run_id))
+        failpoint("put_back.after_commit")
+        for run_id, is_over in message.outcome.unwrap().items():
+            events.interrupted(self.services, run_id, message.asked.reason)
+            if is_over:
+                self.services.waiters.tell(RunLeft(run_id))
+                events.finished(self.services, run_id)
+        if not message.asked.run_ids:
+            self.claiming = False
         self._claim()
 
     def _arm(self, due: datetime | None) -> None:
@@ -169,8 +183,9 @@ class Dispatcher(Actor):
             log.debug("%s came too late for the dispatcher", message)
 
 
-def _put_back(connection: Connection, services: Services, run_id: str, now: datetime, reason: str) -> bool:
-    """Put a run back; whether that finished it, as poisoned."""
+def _put_back(
+    connection: Connection, services: Services, run_id: str, now: datetime, reason: str
+) -> RunStatus | None:
+    """Put a run back: queued, or finished as poisoned; None when it was not running any more."""
     busy = services.calls.outlive(run_id)
-    status = put_back(connection, run_id, now=now, reason=reason, boot=services.boot, busy=busy)
-    return status is RunStatus.FAILED
+    return put_back(connection, run_id, now=now, reason=reason, boot=services.boot, busy=busy)

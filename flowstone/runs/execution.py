@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from flowstone.core.asset import Asset, Retry, Skip
@@ -12,7 +13,9 @@ from flowstone.core.context import Context, RunTrigger
 from flowstone.core.partitions import Partition, decode_partition, encode_partition
 from flowstone.errors import DependencyNotReady, FlowstoneError, IOManagerError, StaleState
 from flowstone.executors.call import awaited
+from flowstone.failpoints import failpoint
 from flowstone.io import IOContext, IOManager, StoredValue
+from flowstone.runs import events
 from flowstone.runs.leases import Claim
 from flowstone.runs.ledger import Started
 from flowstone.runs.occupancy import Call
@@ -65,7 +68,9 @@ def execute(attempt: Attempt) -> StoredValue | Skip | Retry:
         ),
         log=logging.getLogger(f"flowstone.asset.{asset.name}"),
     )
+    failpoint("run.before_call")
     answer = awaited(asset.call(context, dependencies))
+    failpoint("run.after_call")
     return answer if isinstance(answer, Skip | Retry) else _store(attempt, partition, answer)
 
 
@@ -92,7 +97,8 @@ def load_stored(services: Services, asset: str, partition: Partition, stored: St
     """
     manager = _manager(services, stored.manager)
     context = IOContext(asset=asset, partition=partition, run_id=run_id, attempt=0, fence=0)
-    return _guarded(f"loading {asset}", lambda: manager.load(context, stored))
+    with events.io(services, "load", stored.manager, asset=asset, partition=partition, run_id=run_id):
+        return _guarded(f"loading {asset}", lambda: manager.load(context, stored))
 
 
 def _dependency(attempt: Attempt, name: str, partition: Partition) -> Any:
@@ -114,8 +120,13 @@ def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:
         attempt=attempt.started.attempt,
         fence=lease.fence,
     )
-    manager = _manager(attempt.services, attempt.manager)
-    stored: StoredValue = _guarded(f"storing {attempt.asset.name}", lambda: manager.store(context, value))
+    manager, name = _manager(attempt.services, attempt.manager), attempt.asset.name
+    told = partial(events.io, attempt.services, "store", attempt.manager)
+    with told(asset=name, partition=partition, run_id=lease.run_id) as measured:
+        stored: StoredValue = _guarded(f"storing {name}", lambda: manager.store(context, value))
+        if stored.bytes is not None:
+            measured["bytes"] = stored.bytes
+    failpoint("run.after_value_stored")
     return replace(stored, manager=attempt.manager)
 
 

@@ -9,13 +9,16 @@ Options: `store_retry` (seconds, 0.5) between tries of a commit that the store r
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from actors import Actor, ActorDeadError
+from actors import Actor, ActorDeadError, ChildNotFound, DynamicSupervisorRef
 from flowstone.core.graph import Graph
-from flowstone.errors import FlowstoneError, StaleState, StoreUnavailable
+from flowstone.errors import FlowstoneError, RuntimeStopped, StaleState, StoreUnavailable
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
+from flowstone.runs import events
 from flowstone.runs.attempts import Failed, judge
 from flowstone.runs.execution import Attempt, execute
 from flowstone.runs.leases import Claim, advance, settle
@@ -41,6 +44,7 @@ class Materializer(Actor):
         self.services = services
         self.claim = claim
         self.errors: dict[str, FlowstoneError] = {}
+        self.in_hand: set[str] = set()
         self.due: datetime | None = None
         self._proceed(claim.progress)
 
@@ -63,11 +67,18 @@ class Materializer(Actor):
 
     def _proceed(self, progress: Progress) -> None:
         if progress.finished is not None or progress.released:
-            self.services.waiters.tell(RunLeft(self.claim.lease.run_id, dict(self.errors)))
+            run_id = self.claim.lease.run_id
+            self.services.waiters.tell(RunLeft(run_id, dict(self.errors)))
+            if progress.finished is not None:
+                failpoint("run.after_end")
+                events.finished(self.services, run_id)
             self.stop()
             return
         for started in progress.start:
-            self._execute(started)
+            # Two answers may tell of one start, when the first of three commits was lost.
+            if started.asset not in self.in_hand:
+                self.in_hand.add(started.asset)
+                self._execute(started)
         if progress.wait_until is not None and progress.wait_until != self.due:
             self.due = progress.wait_until
             self.send_after(max(0.0, (self.due - self.services.clock.now()).total_seconds()), Due())
@@ -76,6 +87,7 @@ class Materializer(Actor):
         services, asset = self.services, self.services.catalog.assets[started.asset]
         call = services.calls.begin(self.claim.lease.run_id, asset.name)
         attempt = Attempt(services, self.claim, asset, started, call)
+        events.attempt_started(services, self.claim, started)
         services.executor.submit(
             execute,
             attempt,
@@ -104,11 +116,12 @@ class Materializer(Actor):
         )
         if isinstance(verdict, Failed):
             self.errors[asset.name] = verdict.error
-        self._settle(Settle(asset.name, verdict, message.outcome.duration))
+        self._settle(Settle(asset.name, message.started.attempt, verdict, message.outcome.duration))
 
     def _settle(self, asked: Settle) -> None:
         services, lease = self.services, self.claim.lease
         graph: Graph = services.catalog.graph
+        others = self.in_hand - {asked.asset}
         services.database.write(
             lambda connection: settle(
                 connection,
@@ -119,6 +132,8 @@ class Materializer(Actor):
                 now=services.clock.now(),
                 duration=asked.duration,
                 still_busy=bool(services.calls.outlive(lease.run_id, asked.asset)),
+                attempt=asked.attempt,
+                in_hand=others,
             ),
             then=lambda outcome: self._post(Settled(asked, outcome)),
         )
@@ -127,20 +142,28 @@ class Materializer(Actor):
         if isinstance(message.outcome.error, StoreUnavailable):
             log.warning("run %s waits for the store: %s", self.claim.lease.run_id, message.outcome.error)
             self.send_after(STORE_RETRY, message.asked)
-        else:
-            self._advanced(message.outcome)
+            return
+        failpoint("run.after_settle")
+        self.in_hand.discard(message.asked.asset)
+        error = message.outcome.error
+        events.attempt_ended(self.services, self.claim, message.asked, error if isinstance(error, StaleState) else None)
+        self._advanced(message.outcome)
 
     def _resume(self) -> None:
-        services, lease = self.services, self.claim.lease
+        services, lease, graph = self.services, self.claim.lease, self.services.catalog.graph
         self.due = None
+        failpoint("run.before_repeat")
+        in_hand = frozenset(self.in_hand)
         services.database.write(
-            lambda connection: advance(connection, services.catalog.graph, lease, now=services.clock.now()),
+            lambda connection: advance(connection, graph, lease, now=services.clock.now(), in_hand=in_hand),
             then=lambda outcome: self._post(Advanced(outcome)),
         )
 
     def _advanced(self, outcome: Outcome[Progress]) -> None:
         if isinstance(outcome.error, StaleState):
             log.warning("run %s was taken over: %s", self.claim.lease.run_id, outcome.error)
+            # Or it is finished, by a commit of which the answer was lost: who waits looks again.
+            self.services.waiters.tell(RunLeft(self.claim.lease.run_id, dict(self.errors)))
             self.stop()
         elif isinstance(outcome.error, StoreUnavailable):
             self.send_after(STORE_RETRY, Due())
@@ -158,7 +181,29 @@ class Materializer(Actor):
 def _end_call(services: Services, call: Call) -> None:
     """A call has come back: when its attempt was over before, its (asset, partition) is free now."""
     if services.calls.end(call):
+        _release(services, call)
+
+
+def _release(services: Services, call: Call) -> None:
+    """Free the (asset, partition) of a call that has come back at last; as often as the store has to be asked."""
+
+    def then(outcome: Outcome[None]) -> None:
+        if isinstance(outcome.error, StoreUnavailable):
+            services.clock.call_after(STORE_RETRY, lambda: _release(services, call))
+        else:
+            failpoint("put_back.after_release")
+            services.wake()
+            _remind(services, call.run_id)
+
+    # A store that is closed holds nothing: the next boot asks for what it holds itself.
+    with suppress(RuntimeStopped):
         services.database.write(
-            lambda connection: release_busy(connection, call.run_id, call.asset, boot=services.boot),
-            then=lambda _outcome: services.wake(),
+            lambda connection: release_busy(connection, call.run_id, call.asset, boot=services.boot), then
         )
+
+
+def _remind(services: Services, run_id: str) -> None:
+    """Let a run that is in progress look again: an attempt of its own may have waited for the call."""
+    materializers: DynamicSupervisorRef = services.directory["materializers"]
+    with suppress(ActorDeadError, ChildNotFound):
+        materializers.child(run_id).tell(Due())

@@ -39,10 +39,10 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """It was committed, or failed; the ids are of those that are finished by it."""
+    """It was committed, or failed; the ids of the runs that were put back, and whether that finished them."""
 
     asked: Recover
-    outcome: Outcome[tuple[str, ...]]
+    outcome: Outcome[dict[str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Settle:
     """Write what became of one asset."""
 
     asset: str
+    attempt: int
     verdict: Verdict
     duration: float
 

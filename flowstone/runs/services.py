@@ -17,6 +17,7 @@ from flowstone.runs.messages import Wake
 from flowstone.runs.occupancy import Calls
 from flowstone.runs.waiters import Waiters
 from flowstone.state.database import Database
+from flowstone.telemetry import Telemetry
 
 __all__ = ["Services", "fresh_id"]
 
@@ -50,6 +51,7 @@ class Services:
     max_concurrency: int = 32
     max_queue: int = 10_000
     longest_timer: float = 60.0
+    telemetry: Telemetry = field(default_factory=Telemetry)
     calls: Calls = field(default_factory=Calls)
     waiters: Waiters = field(default_factory=Waiters)
     directory: dict[str, Any] = field(default_factory=dict)

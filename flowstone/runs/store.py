@@ -7,7 +7,7 @@ are written together or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from flowstone.core.dedupe import DedupeMode
@@ -72,11 +72,15 @@ _UNFINISHED = " or ".join(f"status = {status!r}" for status in _OPEN)
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What a request came to: a run of its own, one that was there already, or a conflict with one that was there."""
+    """What a request came to: a run of its own, one that was there already, or a conflict with one that was there.
+
+    `asked` is the request, of one that made a run.
+    """
 
     run_id: str
     created: bool
     conflict: bool = False
+    asked: ResolvedRequest | None = field(default=None, repr=False, compare=False)
 
 
 def request(connection: Connection, resolved: ResolvedRequest, *, identity: Identity, now: datetime) -> Requested:
@@ -97,7 +101,7 @@ def request(connection: Connection, resolved: ResolvedRequest, *, identity: Iden
             # Where it was free, another process has just taken it anew.
             return _meet(connection, resolved, now)
     _insert(connection, resolved, identifier, generation, now)
-    return Requested(identifier, created=True)
+    return Requested(identifier, created=True, asked=resolved)
 
 
 def free_key(connection: Connection, key: str) -> bool:

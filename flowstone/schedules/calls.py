@@ -19,6 +19,7 @@ from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.schedules import store
 from flowstone.schedules.due import Account
+from flowstone.schedules.events import Settled
 from flowstone.schedules.policies import Reason, TickStatus, choice
 from flowstone.schedules.preparation import RULE_TIMEOUT, Prepared, evaluate, is_inline, prepare, request_of
 from flowstone.schedules.rows import ScheduleRow, Tick
@@ -83,16 +84,19 @@ class Schedules:
         check_keywords("update", changes, OPTIONS)
         actor, now = who(by), self._now()
 
-        def transaction(connection: Connection) -> tuple[ScheduleRow, Schedule]:
+        def transaction(connection: Connection) -> tuple[ScheduleRow, Schedule, Settled]:
             row = store.locked(connection, name)
+            settled = Settled(row)
             edited = row.edited(changes)
             self._services.catalog.select(edited.target)
             definition = edited.definition()
             if "partition" not in changes:
                 definition["partition_rule"] = row.partition_rule
-            return store.change(connection, row, definition, now, actor=actor), edited
+            row = store.change(connection, row, definition, now, actor=actor, settled=settled.ticks.append)
+            return row, edited, settled
 
-        row, edited = self._transact(transaction)
+        row, edited, settled = self._transact(transaction)
+        settled.tell(self._services)
         self._rules.learn(name, edited.partition)
         changed(self._services, name)
         return row
@@ -190,13 +194,15 @@ class Schedules:
     def _enable(self, name: str, by: str | None, *, enabled: bool, event: str) -> ScheduleRow:
         actor, now = who(by), self._now()
 
-        def transaction(connection: Connection) -> ScheduleRow:
+        def transaction(connection: Connection) -> tuple[ScheduleRow, Settled]:
             row = store.locked(connection, name)
+            settled = Settled(row)
             ahead = enabled and row.accounted_until > now
-            changes = {"enabled": enabled}
-            return store.change(connection, row, changes, now, actor=actor, event=event, to_now=ahead)
+            told: dict[str, Any] = {"actor": actor, "event": event, "settled": settled.ticks.append}
+            return store.change(connection, row, {"enabled": enabled}, now, to_now=ahead, **told), settled
 
-        row = self._transact(transaction)
+        row, settled = self._transact(transaction)
+        settled.tell(self._services)
         changed(self._services, name)
         return row
 

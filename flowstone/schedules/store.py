@@ -5,14 +5,14 @@ everything that is still due its rows, in the same transaction: no instant is wi
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from flowstone.audit.store import record
 from flowstone.errors import ScheduleNotFound, ValidationError
 from flowstone.schedules.due import settle
-from flowstone.schedules.rows import COLUMNS, NO_CODE, ScheduleRow, read_policies
+from flowstone.schedules.rows import COLUMNS, NO_CODE, ScheduleRow, Tick, read_policies
 from flowstone.schedules.schedule import TIMING, Schedule
 from flowstone.schedules.ticks import write_accounts
 from flowstone.state.connection import Connection
@@ -108,12 +108,14 @@ def change(
     event: str = "updated",
     code: str | None = None,
     to_now: bool = False,
+    settled: Callable[[Tick], object] | None = None,
 ) -> ScheduleRow:
     """Write what differs, and the next version; nothing when nothing differs.
 
     `changes` are items of `Schedule.definition`; `code` is all that the code says now, as JSON, when the change is the
     code's.
-    A new timing, and enabling what was disabled, bring the account to `now`, and so does `to_now`.
+    A new timing, and enabling what was disabled, bring the account to `now`, and so does `to_now`; `settled` is told
+    of the ticks that this writes.
     """
     before, after = row.definition(), {**row.definition(), **changes}
     differs = {key: value for key, value in after.items() if value != before[key]}
@@ -122,7 +124,9 @@ def change(
         return row
     restarts = to_now or differs.get("enabled", False) or not differs.keys().isdisjoint(TIMING)
     if restarts:
-        write_accounts(connection, row, settle(row, now), now)
+        for tick in write_accounts(connection, row, settle(row, now), now):
+            if settled is not None:
+                settled(tick)
     changed = dataclasses.replace(
         row,
         **{**after, **read_policies(after)},

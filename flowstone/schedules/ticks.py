@@ -15,11 +15,13 @@ from flowstone.core.run import SourceKind
 from flowstone.core.run_key import manual_key, manual_tick_id, tick_id
 from flowstone.core.run_key import run_id as run_id_of
 from flowstone.runs.decisions import after_cancel, cancel
+from flowstone.runs.events import requested
 from flowstone.runs.requests import ResolvedRequest
 from flowstone.runs.services import Services
+from flowstone.runs.store import Requested, unfinished_of_source
 from flowstone.runs.store import request as request_run
-from flowstone.runs.store import unfinished_of_source
 from flowstone.schedules.due import Account, Admission, admit
+from flowstone.schedules.events import ticked
 from flowstone.schedules.policies import Overlap, Reason, TickStatus
 from flowstone.schedules.preparation import Prepared
 from flowstone.schedules.rows import ScheduleRow, Tick
@@ -71,10 +73,12 @@ class Commit:
     accounted_until: datetime
 
 
-def write_accounts(connection: Connection, schedule: ScheduleRow, accounts: Iterable[Account], now: datetime) -> None:
-    """Write the rows of accounts that don't fire; an instant that has its tick already keeps that one."""
-    for account in accounts:
-        _insert(connection, _tick(connection, schedule, Prepared(account), now), None)
+def write_accounts(
+    connection: Connection, schedule: ScheduleRow, accounts: Iterable[Account], now: datetime
+) -> tuple[Tick, ...]:
+    """Write the rows of accounts that don't fire, and return them; an instant that has its tick already keeps that."""
+    ticks = (_tick(connection, schedule, Prepared(account), now) for account in accounts)
+    return tuple(tick for tick in ticks if _insert(connection, tick, None))
 
 
 def find_tick(connection: Connection, schedule: str, moment: datetime) -> Tick | None:
@@ -95,8 +99,9 @@ class Writing:
     connection: Connection
     services: Services
     now: datetime
-    asked: bool = False
+    requested: list[Requested] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    ticks: list[tuple[ScheduleRow, Tick]] = field(default_factory=list)
 
     def commit(self, work: Commit) -> ScheduleRow | None:
         """Write a decision and move the account past it: the schedule as it stands then.
@@ -108,6 +113,7 @@ class Writing:
         if not self.connection.change(_MOVE, state):
             return None
         ticks = [tick for each in work.prepared if (tick := self._write(schedule, each)) is not None]
+        self.ticks += [(schedule, tick) for tick in ticks]
         newest = max((tick.scheduled_for for tick in ticks if tick.status is TickStatus.TRIGGERED), default=None)
         if newest is None:
             return dataclasses.replace(schedule, accounted_until=until)
@@ -121,7 +127,9 @@ class Writing:
         """
         if find_tick(self.connection, schedule.name, prepared.account.first) is not None:
             return None
-        return self._write(schedule, prepared, manual=True)
+        tick = self._write(schedule, prepared, manual=True)
+        self.ticks += [] if tick is None else [(schedule, tick)]
+        return tick
 
     def manual(self, schedule: ScheduleRow, prepared: Prepared) -> Tick:
         """A tick made by hand: always a new one, whatever else of the schedule is unfinished."""
@@ -130,16 +138,20 @@ class Writing:
         tick = _tick(self.connection, schedule, prepared, self.now, manual=True)
         tick = dataclasses.replace(tick, tick_id=manual_tick_id(schedule.name, ms))
         _insert(self.connection, tick, prepared.partition)
-        if prepared.request is None:
-            return tick
-        request = dataclasses.replace(prepared.request, run_key=manual_key(schedule.name, ms))
-        return self._ask(tick, request, Admission())
+        if prepared.request is not None:
+            request = dataclasses.replace(prepared.request, run_key=manual_key(schedule.name, ms))
+            tick = self._ask(tick, request, Admission())
+        self.ticks.append((schedule, tick))
+        return tick
 
     def done(self) -> None:
-        """Say, after the commit, that there are runs to begin, and which were cancelled."""
+        """Say, after the commit, what was written, that there are runs to begin, and which were cancelled."""
+        for schedule, tick in self.ticks:
+            ticked(self.services, schedule, tick)
+        requested(self.services, *self.requested)
         for run_id in self.cancelled:
             after_cancel(self.services, run_id)
-        if self.asked:
+        if self.requested:
             self.services.wake()
 
     def _write(self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False) -> Tick | None:
@@ -168,11 +180,11 @@ class Writing:
             self.cancelled.append(run_id)
         if admission.behind:
             request = dataclasses.replace(request, behind=True)
-        requested = request_run(self.connection, request, identity=self.services.identity, now=self.now)
-        self.asked = True
-        if not requested.conflict:
-            return tick if tick.run_id == requested.run_id else self._answer(tick, run_id=requested.run_id)
-        error = f"run_key_conflict: run key {request.run_key} is that of run {requested.run_id}, which means otherwise"
+        made = request_run(self.connection, request, identity=self.services.identity, now=self.now)
+        self.requested.append(made)
+        if not made.conflict:
+            return tick if tick.run_id == made.run_id else self._answer(tick, run_id=made.run_id)
+        error = f"run_key_conflict: run key {request.run_key} is that of run {made.run_id}, which means otherwise"
         return self._answer(tick, run_id=None, status=TickStatus.FAILED, reason=Reason.CONFLICT, error=error)
 
     def _expected(self, request: ResolvedRequest) -> str:

@@ -32,9 +32,14 @@ class Purpose(enum.Enum):
 
 @dataclass(slots=True)
 class Job:
-    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what he waits for."""
+    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what he waits for.
+
+    `lateness` is how many seconds after its time the timer's poll began, `duration` how many the sensor's code took.
+    """
 
     purpose: Purpose
     manual: str | None = None
     answer: Future[EvaluationRow] | None = None
     start: Start | None = None
+    lateness: float = 0.0
+    duration: float = 0.0

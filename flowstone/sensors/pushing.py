@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowstone.errors import ExecutionError, ValidationError, shown
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
@@ -48,6 +49,7 @@ def push(services: Services, spec: SensorSpec, message: Any, message_id: str | N
     if isinstance(found, EvaluationRow):
         return found
     outcome = found or _received(services, spec, sensor, message)
+    failpoint("push.after_call")
     now = services.clock.now()
     committed = services.database.transact(
         lambda connection: store.commit_push(
@@ -60,7 +62,9 @@ def push(services: Services, spec: SensorSpec, message: Any, message_id: str | N
             identity=services.identity,
         )
     )
-    announce(services, committed)
+    failpoint("push.after_commit")
+    announce(services, committed, duration=outcome.duration if isinstance(outcome, Outcome) else 0.0)
+    failpoint("push.after_announcement")
     return committed.evaluation
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import Identity
-from flowstone.runs.store import request
+from flowstone.runs.store import Requested, request
 from flowstone.sensors.answers import Request
 from flowstone.sensors.evaluation import Evaluation
 from flowstone.sensors.rows import (
@@ -76,13 +76,15 @@ def touch(connection: Connection, evaluation: Evaluation) -> SensorRow:
 
 def settle(
     connection: Connection, evaluation: Evaluation, *, identity: Identity
-) -> tuple[EvaluationRow, tuple[Partition, ...]]:
-    """Write all that an evaluation asks for: its row, and the partitions that had not arrived before."""
+) -> tuple[EvaluationRow, tuple[Partition, ...], tuple[Requested, ...]]:
+    """Write all that an evaluation asks for: its row, the partitions that had not arrived before, and their runs."""
     fresh = tuple(_arrived(connection, evaluation))
-    run_ids = tuple(_requested(connection, fresh, identity, evaluation.at))
+    requested = tuple(_requested(connection, fresh, identity, evaluation.at))
     if evaluation.delivers:
         _deliver(connection, evaluation, fresh)
-    return record(connection, evaluation, fresh=fresh, run_ids=run_ids), tuple(one.partition for one in fresh)
+    run_ids = tuple(one.run_id for one in requested)
+    row = record(connection, evaluation, fresh=fresh, run_ids=run_ids)
+    return row, tuple(one.partition for one in fresh), requested
 
 
 def record(
@@ -138,12 +140,14 @@ def _arrived(connection: Connection, evaluation: Evaluation) -> Iterable[Request
         connection.execute(_FORGET, values, before=evaluation.at - timedelta(seconds=lookback))
 
 
-def _requested(connection: Connection, wanted: Iterable[Request], identity: Identity, now: datetime) -> Iterable[str]:
+def _requested(
+    connection: Connection, wanted: Iterable[Request], identity: Identity, now: datetime
+) -> Iterable[Requested]:
     for one in wanted:
         if one.resolved is not None:
             requested = request(connection, one.resolved, identity=identity, now=now)
             if not requested.conflict:
-                yield requested.run_id
+                yield requested
 
 
 def _deliver(connection: Connection, evaluation: Evaluation, fresh: Iterable[Request]) -> None:

@@ -14,7 +14,9 @@ from flowstone.core.catalog import Catalog
 from flowstone.core.partitions import Partition
 from flowstone.core.run import FINISHED_RUNS, Identity, RunStatus
 from flowstone.errors import SensorNotFound
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
+from flowstone.runs.store import Requested
 from flowstone.sensors.evaluation import Evaluation, begin_push, decide_push, skip
 from flowstone.sensors.recording import record, recorded, settle, touch, version_after
 from flowstone.sensors.rows import (
@@ -71,11 +73,12 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit left: the evaluation's row, the sensor's row, and the partitions for which runs were asked."""
+    """What a commit left: the evaluation's row, the sensor's row, the partitions that arrived, and their runs."""
 
     evaluation: EvaluationRow
     row: SensorRow
     partitions: tuple[Partition, ...] = ()
+    requested: tuple[Requested, ...] = ()
 
 
 def read(connection: Connection, name: str) -> SensorRow:
@@ -146,8 +149,9 @@ def commit(connection: Connection, evaluation: Evaluation, *, identity: Identity
     if row is None:
         row = touch(connection, evaluation)
         return Committed(record(connection, _stale(evaluation, row)), row)
-    history_row, partitions = settle(connection, evaluation, identity=identity)
-    return Committed(history_row, row, partitions)
+    history_row, partitions, requested = settle(connection, evaluation, identity=identity)
+    failpoint("poll.before_commit")
+    return Committed(history_row, row, partitions, requested)
 
 
 def commit_push(
@@ -179,8 +183,9 @@ def commit_push(
             spec, start, skipped, message_id=message_id, earlier=len(known), now=now, catalog=catalog
         )
     row = touch(connection, evaluation)
-    history_row, partitions = settle(connection, evaluation, identity=identity)
-    return Committed(history_row, row, partitions)
+    history_row, partitions, requested = settle(connection, evaluation, identity=identity)
+    failpoint("push.before_commit")
+    return Committed(history_row, row, partitions, requested)
 
 
 def set_fault(connection: Connection, name: str, fault: Fault, *, present: bool) -> SensorRow:

@@ -22,10 +22,15 @@ class PollTimer:
         self._timer: Timer | None = None
         self._anchor: float | None = None
         self._pace: tuple[int, bool] | None = None
+        self._due = 0.0
 
     def fired(self) -> None:
         """The message has come; `follow` arms the next one."""
         self._timer = None
+
+    def lateness(self) -> float:
+        """Seconds since the message that was armed last was due."""
+        return max(0.0, self._actor.clock.monotonic() - self._due)
 
     def regular_wait(self) -> float | None:
         """Seconds until the next poll that the interval asks for; None without an interval."""
@@ -47,8 +52,9 @@ class PollTimer:
         self._pace = pace
         if pace is not None:
             wait = self._wait(row, self._interval)
+            self._due = self._actor.clock.monotonic() + wait
             if self._anchor is None:
-                self._anchor = self._actor.clock.monotonic() + wait
+                self._anchor = self._due
             self._timer = self._actor.send_after(wait, TimerDue())
 
     def _wait(self, row: SensorRow, interval: float) -> float:

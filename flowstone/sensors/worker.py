@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from actors import Actor, ActorDeadError
 from flowstone.errors import RuntimeStopped, StoreUnavailable, ValidationError
+from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
@@ -146,6 +147,7 @@ class Worker(Actor):
             self._finish()
             return
         job.start = begin(row, now, manual=job.manual)
+        job.lateness = self._timer.lateness() if job.purpose is Purpose.TIMER else 0.0
         obstacle = self._obstacle(row, opening.backlog)
         if obstacle is None:
             self._call(job.start)
@@ -173,6 +175,7 @@ class Worker(Actor):
             return
         self.phase = Phase.CALLING
         self.generation += 1
+        failpoint("poll.before_call")
         self._submit(call, self.generation)
 
     def _submit(self, call: Callable[[], Any], generation: int) -> None:
@@ -204,6 +207,8 @@ class Worker(Actor):
         if start is None or self.phase is not Phase.CALLING or message.generation != self.generation:
             self.stale_outcomes += 1
             return
+        self._job.duration = message.outcome.duration
+        failpoint("poll.after_call")
         if start.row.cursor_text is not None:
             self._decide(start, message.outcome)
             return
@@ -225,6 +230,7 @@ class Worker(Actor):
         row = self._given(message.outcome, self._again)
         if row is None:
             return
+        failpoint("sensor.after_first_cursor")
         self._see(row)
         if self._job.purpose is Purpose.LOOK:
             self._finish()
@@ -256,8 +262,10 @@ class Worker(Actor):
         committed = self._given(message.outcome, self._again)
         if committed is None:
             return
+        failpoint("poll.after_commit")
         self._see(committed.row)
-        announce(self._services, committed)
+        announce(self._services, committed, lateness=self._job.lateness, duration=self._job.duration)
+        failpoint("poll.after_announcement")
         if self._job.answer is not None:
             self._job.answer.offer(committed.evaluation)
         self._finish()
