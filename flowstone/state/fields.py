@@ -69,9 +69,11 @@ def json_text(value: object) -> str:
         ValidationError: JSON has no form for it.
     """
     try:
-        return _COMPACT.encode(value)
+        text = _COMPACT.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValidationError(f"expected a value that JSON can hold, got: {error}") from error
+    # A lone surrogate is legal in JSON and in no database, unless it is escaped, which is how Python spells it too.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def json_value(value: str | None) -> Any:

@@ -13,7 +13,7 @@ from flowstone.state.database import Database
 from flowstone.state.fields import Json, instant, instant_text, json_text, json_value
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\ud800"))
 
 
 class Colour(StrEnum):
