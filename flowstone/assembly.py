@@ -23,7 +23,7 @@ from flowstone.sensors.book import SensorBook
 from flowstone.sensors.definitions import define_all
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
-from flowstone.state.url import place_of
+from flowstone.state.url import Kind, place_of
 from flowstone.telemetry import Telemetry
 
 __all__ = ["Definitions", "Parts", "Settings", "checked_catalog", "io_managers_of", "register_all", "services_of"]
@@ -92,15 +92,20 @@ def register_all(settings: Settings, services: Services) -> None:
 
 
 def io_managers_of(
-    url: str, given: Mapping[str, IOManager], default: str | None
+    url: str, given: Mapping[str, IOManager], default: str | None, *, stores_values: bool = True
 ) -> tuple[dict[str, IOManager], str]:
     """The IO managers by name, and the name of the default one: `files` beside a store in a file, else `memory`.
 
     Raises:
-        ValidationError: the default is none of them, or one of them is no IO manager.
+        ValidationError: the default is none of them, one of them is no IO manager, or values are to be stored beside
+            PostgreSQL without a word about where.
         ConfigError: the URL is wrong.
     """
-    path = place_of(url).path
+    place = place_of(url)
+    path = place.path
+    if default is None and stores_values and place.kind is Kind.POSTGRESQL:
+        expected = "expected io_manager for a store on PostgreSQL, which keeps no values, got: None"
+        raise ValidationError(f"{expected}; give one of io_managers, or 'memory' for values that may be forgotten")
     files: dict[str, IOManager] = {} if path is None else {"files": FilesIO(Path(f"{path}.values"))}
     for name, manager in given.items():
         if not isinstance(manager, IOManager):

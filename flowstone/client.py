@@ -23,6 +23,7 @@ from flowstone.pipeline import Pipeline
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
+from flowstone.sensors.beside import SensorsBeside
 from flowstone.sensors.calls import Sensors
 from flowstone.state.database import Database
 
@@ -47,7 +48,7 @@ class Client:
         for pipeline in pipelines:
             if not isinstance(pipeline, Pipeline):
                 raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
-        managers, default = io_managers_of(store, {}, None)
+        managers, default = io_managers_of(store, {}, None, stores_values=False)
         self._settings = Settings(
             url=store,
             pipelines=pipelines,
@@ -74,8 +75,10 @@ class Client:
             StoreUnavailable: the store can't be used.
         """
         catalog = checked_catalog(self._settings)
-        with suppress(StoreLocked), ExitStack() as alone:
-            register_all(self._settings, self._opened(catalog, alone, exclusive=True))
+        if self._settings.pipelines:
+            # Who comes without a pipeline has nothing to say about definitions, least of all that they left the code.
+            with suppress(StoreLocked), ExitStack() as alone:
+                register_all(self._settings, self._opened(catalog, alone, exclusive=True))
         self._services = self._opened(catalog, self._parts, exclusive=False)
         return self
 
@@ -110,8 +113,8 @@ class Client:
 
     @property
     def sensors(self) -> Sensors:
-        """Calls about sensors; those that ask an actor are refused."""
-        return Sensors(self._get(), self._definitions.sensors)
+        """Calls about sensors; a poll is made in this process, `ref` is refused."""
+        return SensorsBeside(self._get(), self._definitions.sensors)
 
     @property
     def runs(self) -> Runs:

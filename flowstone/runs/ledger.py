@@ -23,16 +23,16 @@ Ending = Succeeded | Skipped | Failed
 _ASSETS = "select * from materialization where run_id = :run_id order by id"
 _START_ASSET = """
     update materialization set status = :status, attempt = failures + 1, started_at = :now, ready_at = null,
-    busy = null, fence = :fence where run_id = :run_id and asset = :asset
+    busy = null, fence = :fence where id = :id
 """
 _END_ASSET = """
     update materialization set status = :status, completed_at = :now, duration = :duration, error = :error,
     reason = :reason, stored = :stored, data_version = :data_version, busy = :busy
-    where run_id = :run_id and asset = :asset
+    where id = :id
 """
 _DELAY_ASSET = """
     update materialization set status = :status, ready_at = :ready_at, failures = failures + :failed, error = :error,
-    snoozed_since = :snoozed_since, busy = :busy where run_id = :run_id and asset = :asset
+    snoozed_since = :snoozed_since, busy = :busy where id = :id
 """
 _EVENT = "insert into asset_event (asset, partition, run_id, at) values (:asset, :partition, :run_id, :now)"
 _END_RUN = """
@@ -123,8 +123,7 @@ class Ledger:
         reason = ending.reason if isinstance(ending, Skipped) else None
         self.connection.execute(
             _END_ASSET,
-            run_id=row.run_id,
-            asset=asset,
+            id=row.id,
             status=status,
             now=self.now,
             duration=duration,
@@ -146,8 +145,7 @@ class Ledger:
         snoozed = isinstance(verdict, Snoozed)
         self.connection.execute(
             _DELAY_ASSET,
-            run_id=row.run_id,
-            asset=asset,
+            id=row.id,
             status=status,
             ready_at=verdict.ready_at,
             failed=0 if snoozed else 1,
@@ -192,8 +190,7 @@ class Ledger:
     def _start(self, asset: str) -> Started:
         row = self.rows[asset]
         status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.RUNNING)
-        keys = {"run_id": row.run_id, "asset": asset}
-        self.connection.execute(_START_ASSET, keys, status=status, now=self.now, fence=self.lease.fence)
+        self.connection.execute(_START_ASSET, id=row.id, status=status, now=self.now, fence=self.lease.fence)
         self.states[asset] = AssetState(status)
         return self._started(asset)
 

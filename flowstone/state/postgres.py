@@ -48,8 +48,10 @@ _DEFAULTS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval":
 _SETTINGS = """
     set client_encoding = 'UTF8'; set datestyle = 'ISO'; set timezone = 'UTC'; set standard_conforming_strings = on;
     set jit = off; set lock_timeout = {lock_timeout}; set synchronous_commit = {synchronous};
-    set idle_in_transaction_session_timeout = {paused}
+    set idle_in_transaction_session_timeout = {paused};
+    set plan_cache_mode = force_generic_plan; set enable_seqscan = off
 """
+# A statement is planned once for a session, maybe while its tables are empty: it has to take an index all the same.
 _READ = "begin isolation level repeatable read read only"
 _WRITE = "begin isolation level read committed read write"
 _CHANNEL = "'flowstone_' || md5(current_schema())"

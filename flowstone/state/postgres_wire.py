@@ -66,7 +66,9 @@ def value_of(value: object) -> Value:
     if write is not None:
         return write(value)
     bound = bind(value)
-    return _text(str(bound)) if isinstance(bound, str) else _WRITERS[type(bound)](bound)
+    if not isinstance(bound, str):
+        raise ValidationError(f"expected a value that the store can hold, got: {shown(value)}")
+    return _text(str(bound))
 
 
 def _text(value: str) -> Value:

@@ -22,14 +22,14 @@ from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.state.connection import Connection
 
-__all__ = ["COLLISIONS", "GROUP_LIMIT", "Writer"]
+__all__ = ["ATTEMPTS", "GROUP_LIMIT", "Writer"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COLLISIONS = 10
-"""Times that a transaction is run, while it comes in the way of another process's."""
+ATTEMPTS = 10
+"""Times that a transaction is run at most, while its connection is cut or it comes in the way of another process's."""
 
 GROUP_LIMIT = 500
 """Transactions that share one commit, at most."""
@@ -163,25 +163,30 @@ class Writer:
             return [Outcome(error=error) for _job in group] if unknown else None
 
     def _alone(self, job: _Job) -> Outcome[Any]:
-        """The outcome of one transaction that has a commit of its own; what came in another's way tries again."""
-        for _attempt_number in range(COLLISIONS):
-            outcome = self._once(job)
-            if not (isinstance(outcome.error, StoreUnavailable) and outcome.error.context.get("again")):
+        """The outcome of one transaction that has a commit of its own."""
+        for _number in range(ATTEMPTS):
+            outcome, again = self._once(job)
+            if not again:
                 break
         return outcome
 
-    def _once(self, job: _Job) -> Outcome[Any]:
+    def _once(self, job: _Job) -> tuple[Outcome[Any], bool]:
+        """An outcome, and whether to try again: for certain nothing was committed, and the next time may go well."""
         connection = self._connection
+        begun = committing = False
         try:
             connection.begin(write=True)
+            begun = True
             outcome = _attempt(job, connection)
             if outcome.error is None:
+                committing = True
                 _commit(connection)
-            return outcome
         except Exception as error:
-            return Outcome(error=error)
-        finally:
-            connection.rollback()
+            outcome = Outcome(error=error)
+        cut = begun and connection.lost and not committing
+        connection.rollback()
+        error = outcome.error
+        return outcome, isinstance(error, StoreUnavailable) and (cut or bool(error.context.get("again")))
 
 
 def _commit(connection: Connection) -> None:

@@ -42,7 +42,8 @@ def clock() -> ManualClock:
 @pytest.fixture
 def runtime(backend: str, store: str, clock: ManualClock, request: pytest.FixtureRequest) -> Make:
     def make(*pipelines: fs.Pipeline, **options: Any) -> fs.Runtime:
-        started = fs.Runtime(*pipelines, **{"store": store, "backend": backend, "clock": clock, **options}).start()
+        place = {"store": store, **({"io_manager": "memory"} if store.startswith("postgresql") else {})}
+        started = fs.Runtime(*pipelines, **{**place, "backend": backend, "clock": clock, **options}).start()
         request.addfinalizer(lambda: started.stop(timeout=5))
         return started
 

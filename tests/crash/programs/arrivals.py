@@ -1,6 +1,6 @@
 """A service that makes one partition of each file that arrives, until it is killed.
 
-usage: arrivals.py STORE FOLDER CALLS. Each call of the asset's function adds a line to CALLS before it does anything.
+usage: arrivals.py URL FOLDER CALLS. Each call of the asset's function adds a line to CALLS before it does anything.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import flowstone as fs
+from flowstone.io import FilesIO
 from flowstone.sensors import FileArrival
 
-store, folder, calls = sys.argv[1:]
+url, folder, calls = sys.argv[1:]
 shop = fs.Pipeline("shop")
 
 
@@ -33,7 +34,9 @@ def order(context: Any) -> str:
 arrivals = FileArrival(path=folder, pattern="*.txt", partition=lambda path: path)
 shop.sensor("arrivals", arrivals, every="20ms", target="order")
 
-with fs.Runtime(shop, store=f"sqlite:///{store}") as runtime:
+values = {"files": FilesIO(Path(f"{calls}.values"))}
+
+with fs.Runtime(shop, store=url, io_managers=values, io_manager="files") as runtime:
     print("serving", flush=True)
     for _request in sys.stdin:
         runtime.sensors.poll("arrivals")
