@@ -3,16 +3,25 @@
 Exit codes: 0 done, 1 failed or not found, 2 bad usage, 70 the root of the supervision tree gave up.
 """
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
+from flowstone.cli.audit import audit
 from flowstone.cli.check import check
+from flowstone.cli.db import db
 from flowstone.cli.demo import demo
+from flowstone.cli.doctor import doctor
+from flowstone.cli.health import health
 from flowstone.cli.output import print_error
 from flowstone.cli.run import run
-from flowstone.cli.settings import shared_options
+from flowstone.cli.runs import runs
+from flowstone.cli.schedule import schedule
+from flowstone.cli.sensor import sensor
+from flowstone.cli.settings import Group
 from flowstone.cli.tree import tree
 from flowstone.errors import FlowstoneError
 
@@ -21,13 +30,13 @@ __all__ = ["main"]
 FAILED = 1
 
 
-@click.group(params=shared_options(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="flowstone")
 def flowstone() -> None:
     """Assets, schedules and sensors under supervised actors, with every step durable."""
 
 
-for _command in (demo, run, check, tree):
+for _command in (demo, run, check, tree, schedule, sensor, runs, db, health, doctor, audit):
     flowstone.add_command(_command)
 
 
@@ -57,10 +66,28 @@ def _code_of(arguments: list[str]) -> int:
     except FlowstoneError as error:
         print_error(error.type, str(error), as_json=as_json)
         return FAILED
+    except BrokenPipeError:
+        return _unheard()
     except OSError as error:
         print_error("os_error", str(error), as_json=as_json)
         return FAILED
+    # Any other exception is a fault of ours, or of the user's code: one line with its place, as for every error.
+    except Exception as error:
+        print_error("internal_error", _told(error), as_json=as_json)
+        return FAILED
     return result if isinstance(result, int) else 0
+
+
+def _unheard() -> int:
+    """Whoever read the output has closed it: nothing more is to be said, not even at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+def _told(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _usage(error: click.UsageError) -> str | None:

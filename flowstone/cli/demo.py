@@ -28,7 +28,9 @@ def demo(context: click.Context, data: Path | None, picture: Path | None) -> int
     With --store a second start goes on where the first ended.
     """
     settings = settings_of(context)
-    proof = perform(settings.store, data, live=not settings.json)
+    # What a project's file says is the store of its own service, which is no place for a demo.
+    asked = settings.config.source("store") in ("--store", "FLOWSTONE_STORE")
+    proof = perform(settings.config.store if asked else None, data, live=not settings.json)
     if settings.json:
         print_json(proof)
     else:

@@ -1,4 +1,4 @@
-"""How `--app module:pipeline` becomes a pipeline."""
+"""How `--app module:pipeline` becomes a pipeline, and a pipeline and `--store` a client of the store."""
 
 import importlib
 import os
@@ -7,10 +7,12 @@ import traceback
 from types import ModuleType
 
 from flowstone.cli.settings import Settings
-from flowstone.errors import ConfigError, did_you_mean, shown
+from flowstone.client import Client
+from flowstone.errors import ConfigError, StoreUnavailable, did_you_mean, shown
 from flowstone.pipeline import Pipeline
+from flowstone.state.url import Kind, place_of
 
-__all__ = ["load_pipeline"]
+__all__ = ["client_of", "load_pipeline", "require_store", "store_client"]
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
@@ -19,12 +21,51 @@ def load_pipeline(settings: Settings) -> Pipeline:
     Raises:
         ConfigError: nothing was named, the module can't be imported, or it has no such pipeline.
     """
-    if not settings.app:
+    app = settings.config.app
+    if not app:
         raise ConfigError("expected --app MODULE:PIPELINE (or FLOWSTONE_APP), got nothing; try --app shop:shop")
-    module_name, colon, attribute = settings.app.partition(":")
+    module_name, colon, attribute = app.partition(":")
     if not (module_name and colon and attribute):
-        raise ConfigError(f"expected --app to be MODULE:PIPELINE, got: {shown(settings.app)}", app=settings.app)
+        raise ConfigError(f"expected --app to be MODULE:PIPELINE, got: {shown(app)}", app=app)
     return _pipeline(_module(module_name), attribute)
+
+
+def client_of(settings: Settings, *, needs_app: bool = False) -> Client:
+    """A client of the store, for what the pipeline defines too when one is named.
+
+    Raises:
+        ConfigError: a pipeline is needed and none is named, or the one that is named can't be loaded.
+        StoreUnavailable: no pipeline is named, and there is no store yet.
+    """
+    if not (needs_app or settings.config.app):
+        return store_client(settings)
+    config = settings.config
+    pipeline = load_pipeline(settings)
+    return Client(pipeline, store=config.store, namespace=config.namespace, secret=config.secret)
+
+
+def store_client(settings: Settings) -> Client:
+    """A client of what is in the store already, whatever defined it.
+
+    Raises:
+        StoreUnavailable: there is no store yet: a command that only looks makes none.
+    """
+    config = settings.config
+    require_store(config.store)
+    return Client(store=config.store, namespace=config.namespace, secret=config.secret)
+
+
+def require_store(url: str) -> None:
+    """Refuse to look at a store that is not there yet: a command that only looks makes none.
+
+    Raises:
+        StoreUnavailable: there is no such file.
+        ConfigError: the URL is wrong.
+    """
+    place = place_of(url)
+    if place.kind is Kind.SQLITE and not os.path.exists(str(place.path)):
+        message = f"there is no store at {place.shown} yet: `flowstone run` or `flowstone db migrate` makes one"
+        raise StoreUnavailable(message, retryable=False, url=place.shown)
 
 
 def _module(name: str) -> ModuleType:

@@ -24,7 +24,7 @@ from flowstone.state.url import Kind, Place, place_of
 from flowstone.state.watch import Watch
 from flowstone.state.writer import Writer
 
-__all__ = ["BUSY_TIMEOUT", "Database", "Synchronous"]
+__all__ = ["BUSY_TIMEOUT", "Database", "Synchronous", "claim"]
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Database:
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigError(f"expected synchronous to be FULL or NORMAL, got: {synchronous!r}")
         with ExitStack() as resources:
-            server = _claim(
+            server = claim(
                 place_of(url), exclusive=exclusive, synchronous=synchronous, busy_timeout=busy_timeout
             )
             resources.callback(server.close)
@@ -176,8 +176,14 @@ class Database:
         self.close()
 
 
-def _claim(place: Place, *, exclusive: bool, synchronous: Synchronous, busy_timeout: float) -> Server:
-    """What a place names, which is ours from here on until it is closed."""
+def claim(place: Place, *, exclusive: bool, synchronous: Synchronous, busy_timeout: float) -> Server:
+    """What a place names, which is ours from here on until it is closed.
+
+    Raises:
+        StoreLocked: another runtime holds the store, and it is to be ours alone.
+        StoreUnavailable: it can't be opened.
+        ConfigError: its driver is not installed.
+    """
     options: dict[str, Any] = {"exclusive": exclusive, "synchronous": synchronous, "busy_timeout": busy_timeout}
     if place.kind is not Kind.POSTGRESQL:
         file: Server = SQLiteServer.take(place.shown, place.path, RealClock().now(), **options)

@@ -1,0 +1,60 @@
+"""The kinds of rows that commands print, with the attributes that programs rely on."""
+
+from flowstone.cli.output import RowKind
+
+__all__ = ["AUDIT", "EVALUATION", "MATERIALIZATION", "RUN", "SCHEDULE", "SENSOR", "TICK"]
+
+SCHEDULE = RowKind(
+    "schedules",
+    (
+        *("name", "target", "cron", "every", "timezone", "status", "enabled", "version", "last_scheduled_for"),
+        *("accounted_until", "origin", "metadata"),
+    ),
+    ("name", "status", "target", "cron", "every", "timezone", "last_scheduled_for", "version"),
+)
+TICK = RowKind(
+    "ticks, newest first",
+    (
+        *("tick_id", "schedule", "scheduled_for", "until", "count", "manual", "status", "reason", "run_id"),
+        *("partition", "error", "blocked_by", "at"),
+    ),
+    ("scheduled_for", "status", "reason", "count", "partition", "run_id", "blocked_by", "error"),
+)
+SENSOR = RowKind(
+    "sensors",
+    (
+        *("name", "kind", "type", "status", "reason", "state", "cursor", "state_version", "consecutive_failures"),
+        *("poll_interval", "last_evaluation_at", "next_poll_at", "config"),
+    ),
+    ("name", "kind", "status", "reason", "poll_interval", "consecutive_failures", "last_evaluation_at", "state"),
+)
+EVALUATION = RowKind(
+    "evaluations, newest first",
+    (
+        *("eval_id", "eval_key", "sensor", "cause", "status", "reason", "reason_code", "expected_state_version"),
+        *("state_version_after", "cursor_before", "cursor_after", "request_count", "duplicate_count", "run_ids", "at"),
+    ),
+    ("at", "eval_id", "cause", "status", "reason", "request_count", "duplicate_count", "run_ids"),
+)
+_RUN = (
+    *("run_id", "run_key", "status", "asset", "partition", "attempt", "interruptions", "error", "reason", "retry_of"),
+    *("priority", "tags", "requested_at", "started_at", "completed_at"),
+)
+RUN = RowKind(
+    "runs, newest first",
+    _RUN,
+    ("run_id", "status", "asset", "partition", "attempt", "requested_at", "error"),
+)
+MATERIALIZATION = RowKind(
+    "assets of the run",
+    (
+        *("asset", "partition", "run_id", "status", "attempt", "started_at", "completed_at", "duration", "error"),
+        "reason",
+    ),
+    ("asset", "partition", "status", "attempt", "started_at", "duration", "error", "reason"),
+)
+AUDIT = RowKind(
+    "audit, newest first",
+    ("id", "event_type", "actor", "resource", "details", "at"),
+    ("at", "event_type", "actor", "resource", "details"),
+)

@@ -1,0 +1,78 @@
+"""Options and types of arguments that several commands take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import click
+
+from flowstone import durations
+from flowstone.errors import ValidationError, shown
+
+__all__ = ["BY", "DURATION", "INSTANT", "JSON", "page_options", "status_option"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Instant(click.ParamType[datetime]):
+    """An aware instant in ISO 8601, as `2025-01-15T02:00:00Z`."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The instant in UTC; one without an offset is refused."""
+        try:
+            instant = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+            if instant.tzinfo is None:
+                raise ValueError
+        except ValueError:
+            self.fail(f"expected an instant with its offset, as 2025-01-15T02:00:00Z, got: {shown(value)}", param, ctx)
+        return instant.astimezone(UTC)
+
+
+class Duration(click.ParamType[float]):
+    """A duration, as `30d`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        try:
+            return durations.seconds(value, "it")
+        except ValidationError:
+            self.fail(f'expected a duration such as "12h" or "30d", got: {shown(value)}', param, ctx)
+
+
+class JsonText(click.ParamType[Any]):
+    """A value as JSON."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value that the text stands for."""
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            self.fail(f"expected JSON, got: {shown(value)} ({error}); quote it for the shell: '\"text\"'", param, ctx)
+
+
+INSTANT, DURATION, JSON = Instant(), Duration(), JsonText()
+
+BY = click.option("--by", metavar="WHO", help="Who acts, for the audit; you by default.")
+
+
+def status_option(statuses: type[StrEnum]) -> Decorator:
+    """`--status`: one of these."""
+    choice = click.Choice([status.value for status in statuses])
+    return click.option("--status", type=choice, help="Only those of this status.")
+
+
+def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--limit` and `--cursor`: which page of a history."""
+    cursor = click.option("--cursor", metavar="CURSOR", help="Go on where an earlier page ended.")
+    limit = click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows of a page.")
+    return limit(cursor(function))

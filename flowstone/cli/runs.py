@@ -1,0 +1,63 @@
+"""`flowstone runs`: the runs of a store, and how to end one, while a service runs or not."""
+
+import click
+
+from flowstone.cli.kinds import MATERIALIZATION, RUN
+from flowstone.cli.loading import store_client
+from flowstone.cli.options import page_options, status_option
+from flowstone.cli.output import print_json, print_row, print_rows
+from flowstone.cli.settings import Group, settings_of
+from flowstone.core.run import RunStatus
+from flowstone.errors import ValidationError
+
+__all__ = ["runs"]
+
+
+@click.group(cls=Group)
+def runs() -> None:
+    """List, show and cancel runs."""
+
+
+@runs.command("list")
+@status_option(RunStatus)
+@click.option("--asset", metavar="NAME", help="Only those of this asset or selection.")
+@page_options
+@click.pass_context
+def list_(
+    context: click.Context, status: str | None, asset: str | None, limit: int, cursor: str | None
+) -> None:
+    """List runs, newest first."""
+    settings = settings_of(context)
+    with store_client(settings) as client:
+        print_rows(client.runs.list(status=status, asset=asset, limit=limit, cursor=cursor), RUN, as_json=settings.json)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.pass_context
+def show(context: click.Context, run_id: str) -> None:
+    """Show one run with its assets."""
+    settings = settings_of(context)
+    with store_client(settings) as client:
+        run = client.runs.get(run_id)
+    if settings.json:
+        made = [MATERIALIZATION.document(each) for each in run.materializations]
+        print_json({**RUN.document(run), "materializations": made})
+    else:
+        print_row(run, RUN, as_json=False)
+        print_rows(run.materializations, MATERIALIZATION, as_json=False)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--reason", metavar="TEXT", default="cancelled by hand", show_default=True, help="Why, for its row.")
+@click.pass_context
+def cancel(context: click.Context, run_id: str, reason: str) -> None:
+    """Cancel a run that is not finished."""
+    settings = settings_of(context)
+    with store_client(settings) as client:
+        cancelled = client.runs.cancel(run_id, reason=reason)
+        run = client.runs.get(run_id)
+    if not cancelled:
+        raise ValidationError(f"expected a run that is not finished, got: {run_id}, which is {run.status}")
+    print_row(run, RUN, as_json=settings.json)
