@@ -31,6 +31,7 @@ from flowstone.schedules.calls import Schedules
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.sensors.calls import Sensors
 from flowstone.telemetry import Telemetry
+from flowstone.why import Item, Why, why
 
 __all__ = ["Runtime"]
 
@@ -292,6 +293,14 @@ class Runtime:
     def pubsub(self) -> PubSub:
         """What the runtime publishes, by topic."""
         return self._services.pubsub
+
+    def why(self, item: Item | str) -> Why:
+        """Why a tick, evaluation, run, … ran or did not: a sentence, and the row; of the row, or of its id.
+
+        Raises:
+            ValidationError: there is no such row.
+        """
+        return why(self._services.database, item)
 
     @property
     def telemetry(self) -> Telemetry:

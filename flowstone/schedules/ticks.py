@@ -28,7 +28,7 @@ from flowstone.schedules.rows import ScheduleRow, Tick
 from flowstone.state.connection import Connection
 from flowstone.state.fields import instant
 
-__all__ = ["Commit", "Writing", "find_tick", "write_accounts"]
+__all__ = ["Commit", "Writing", "find_tick", "tick_of", "write_accounts"]
 
 _ALMOST = timedelta(microseconds=1)
 
@@ -83,10 +83,18 @@ def write_accounts(
 
 def find_tick(connection: Connection, schedule: str, moment: datetime) -> Tick | None:
     """The row that accounts for an instant: its own, or that of the counted range which holds it."""
-    rows = connection.execute("select * from tick where tick_id = :key", key=_key(schedule, moment))
-    rows = rows or connection.execute(_RANGE, schedule=schedule, moment=moment)
-    tick = Tick.read(rows[0]) if rows else None
+    own = tick_of(connection, _key(schedule, moment))
+    if own is not None:
+        return own
+    ranges = connection.execute(_RANGE, schedule=schedule, moment=moment)
+    tick = Tick.read(ranges[0]) if ranges else None
     return tick if tick is not None and tick.scheduled_for <= moment else None
+
+
+def tick_of(connection: Connection, identifier: str) -> Tick | None:
+    """The tick of this id, or None."""
+    rows = connection.execute("select * from tick where tick_id = :key", key=identifier)
+    return Tick.read(rows[0]) if rows else None
 
 
 @dataclass(slots=True)

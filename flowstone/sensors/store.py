@@ -40,6 +40,7 @@ __all__ = [
     "Opening",
     "commit",
     "commit_push",
+    "find_evaluation",
     "history",
     "initialise",
     "list_sensors",
@@ -223,6 +224,12 @@ def history(
     """
     filters = {"sensor": name, "status": status}
     return page(connection, "evaluation", evaluation_of, filters, since=since, limit=limit, cursor=cursor)
+
+
+def find_evaluation(connection: Connection, identifier: str) -> EvaluationRow | None:
+    """The evaluation of this id, or None."""
+    found = connection.execute("select * from evaluation where eval_id = :id", id=identifier)
+    return evaluation_of(found[0]) if found else None
 
 
 def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None:
