@@ -29,6 +29,7 @@ from flowstone.schedules.calls import Schedules
 from flowstone.sensors.calls import Sensors
 from flowstone.state.connection import Connection
 from flowstone.telemetry import Handle
+from flowstone.topics import Topics
 from flowstone.tree import root_spec
 
 __all__ = ["Opened", "Running", "opened", "start"]
@@ -56,6 +57,7 @@ class Running:
         services, definitions = made.services, made.definitions
         self.system = system
         self.services = services
+        self.topics = Topics(services.pubsub, services.polls)
         self.schedules = Schedules(services, definitions.rules)
         self.sensors = Sensors(services, definitions.sensors)
         self.root = root

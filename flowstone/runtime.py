@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from actors import ChildSpec, Clock, Row, System
-from actors.pubsub import PubSub
 from flowstone.aio import Aio
 from flowstone.assembly import Settings, io_managers_of
 from flowstone.audit.calls import AuditLog
@@ -32,6 +31,7 @@ from flowstone.schedules.rows import ScheduleRow
 from flowstone.sensors.calls import Sensors
 from flowstone.telemetry import Telemetry
 from flowstone.why import Item, Why, why
+from flowstone.topics import Topics
 
 __all__ = ["Runtime"]
 
@@ -290,9 +290,9 @@ class Runtime:
         return AuditLog(self._services.database)
 
     @property
-    def pubsub(self) -> PubSub:
+    def pubsub(self) -> Topics:
         """What the runtime publishes, by topic."""
-        return self._services.pubsub
+        return self._get().topics
 
     def why(self, item: Item | str) -> Why:
         """Why a tick, evaluation, run, … ran or did not: a sentence, and the row; of the row, or of its id.
