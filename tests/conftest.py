@@ -2,7 +2,7 @@
 
 import itertools
 import os
-import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +18,14 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
+# Takes the server down when the pipe from this process is closed, by whatever ends this process.
+GUARD = """
+cat >/dev/null
+postmaster=$(head -n 1 "$1/data/postmaster.pid")
+kill -QUIT "$postmaster"
+while kill -0 "$postmaster" 2>/dev/null; do :; done
+rm -rf "$1"
+"""
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200"}
 
 
@@ -82,9 +90,8 @@ def postgres_server() -> Iterator[Server]:
         return
     folder = Path(tempfile.mkdtemp(prefix="fs-pg-"))
     process = brought_along(folder)
-    yield Server(process.get_uri(), process)
-    process.stop()
-    shutil.rmtree(folder)
+    with subprocess.Popen(["sh", "-c", GUARD, "guard", str(folder)], stdin=subprocess.PIPE, process_group=0):
+        yield Server(process.get_uri(), process)
 
 
 @pytest.fixture
