@@ -73,7 +73,7 @@ def prune_(context: click.Context, older_than: float | None, dry_run: bool, batc
     settings = settings_of(context)
     config = settings.config
     require_store(config.store)
-    managers, _default = io_managers_of(config.store, {}, None)
+    managers, _default = io_managers_of(config.store, {}, None, stores_values=False)
     histories: tuple[History, ...] = (TICKS, EVALUATIONS, DELIVERIES, CONFLICTS, FinishedRuns(managers))
     keep = config.retention if older_than is None else older_than
     with Database.open(config.store, exclusive=False) as database:
