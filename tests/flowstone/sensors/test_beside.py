@@ -25,7 +25,7 @@ def scripted() -> ScriptedSensor:
 def shop(scripted) -> fs.Pipeline:
     made = fs.Pipeline("shop")
     made.asset(lambda context: context.partition, name="raw")
-    made.sensor("files", scripted, every="1h", target="raw", timeout="30s", break_after=2)
+    made.sensor("files", scripted, every="1m", target="raw", timeout="30s", break_after=2)
     return made
 
 
@@ -53,22 +53,20 @@ def test_the_service_runs_what_it_asked_for_and_goes_on_from_its_state(shop, scr
         assert runtime.sensors.poll("files").expected_state_version == 1
 
 
-def test_a_poll_whose_state_moved_on_meanwhile_is_stale(shop, scripted, url):
+def test_a_poll_whose_state_moved_on_meanwhile_is_stale(url):
+    class Meddling(ScriptedSensor):
+        def poll(self, state):
+            client.sensors.reset("files", {"seen": 9})
+            return fs.Trigger("a", state={"seen": 1})
+
+    shop = fs.Pipeline("shop")
+    shop.asset(lambda context: None, name="raw")
+    shop.sensor("files", Meddling(), every="1h", target="raw")
     with fs.Client(shop, store=url) as client:
-        client.sensors.poll("files")
-
-        class Meddling(ScriptedSensor):
-            def poll(self, state):
-                client.sensors.reset("files", {"seen": 9})
-                return fs.Trigger("a", state={"seen": 1})
-
-        other = fs.Pipeline("shop")
-        other.asset(lambda context: None, name="raw")
-        other.sensor("files", Meddling(), every="1h", target="raw")
-        with fs.Client(other, store=url) as meddling:
-            evaluation = meddling.sensors.poll("files")
+        evaluation = client.sensors.poll("files")
         assert (evaluation.status, evaluation.request_count) == ("skipped_stale", 0)
         assert client.sensors.get("files").state == {"seen": 9}
+        assert client.runs.list() == ()
 
 
 def test_a_failure_is_recorded_and_delays_the_next_poll_of_the_timer(shop, scripted, url):
