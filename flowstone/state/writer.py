@@ -185,8 +185,8 @@ class Writer:
             outcome = Outcome(error=error)
         cut = begun and connection.lost and not committing
         connection.rollback()
-        error = outcome.error
-        return outcome, isinstance(error, StoreUnavailable) and (cut or bool(error.context.get("again")))
+        fault = outcome.error
+        return outcome, isinstance(fault, StoreUnavailable) and (cut or bool(fault.context.get("again")))
 
 
 def _commit(connection: Connection) -> None:
