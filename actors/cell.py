@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from actors.backends.base import Envelope, Task
+from actors.backends.base import Envelope, Reply, Task
 from actors.backends.futures import Future
 from actors.errors import ActorDeadError
 from actors.events import ActorCrashed, ActorStopped, MessageHandled
@@ -93,7 +93,7 @@ class Cell(Task):
         self.stopping: Any = None
         self.current: Any = None
         self.traced = False
-        self.in_hand: Future[Any] | None = None
+        self.in_hand: Reply | None = None
         self.last: type[Any] | None = None
         self.started_at = self.last_at = system.clock.monotonic()
         self.links: set[Cell] | None = None
@@ -103,9 +103,10 @@ class Cell(Task):
         self.deferred: set[Future[Any]] | None = None
         self.names: set[str] | None = None
         self.topics: set[str] | None = None
-        self.waiters: list[Future[Any]] | None = None
+        self.waiters: list[Reply] | None = None
 
     bounded = False
+    plain = True
 
     @property
     def path(self) -> str:
@@ -148,20 +149,24 @@ class Cell(Task):
 
     def run(self) -> None:
         self.last_at = self.system.monotonic()
-        mailbox = self.mailbox
-        handle = self._handle_traced if self.traced else self._handle
-        for _ in range(self.backend.fair_share):
-            if self.urgent:
-                if self._obey():
-                    return
-                handle = self._handle_traced if self.traced else self._handle
-            try:
-                envelope = mailbox.popleft()
-            except IndexError:
+        mailbox, left = self.mailbox, self.backend.fair_share
+        while left:
+            if self.urgent and self._obey():
                 return
-            handle(envelope)
+            if not mailbox:
+                return
+            envelope = mailbox.popleft() if self.plain else self.take()
+            if self.traced:
+                self._handle_traced(envelope)
+            else:
+                self._handle(envelope)
             if self.dead:
                 return
+            left -= 1
+
+    def take(self) -> Envelope:
+        """Take the next message out of a mailbox that is not empty."""
+        return self.mailbox.popleft()
 
     def _obey(self) -> bool:
         """Act on the signals; returns whether the actor is dead."""
@@ -182,18 +187,20 @@ class Cell(Task):
         return self.dead
 
     def _handle(self, envelope: Envelope) -> None:
-        message, reply, _ = envelope
+        message, self.in_hand, _ = envelope
         kind = self.last = type(message)
         self.handled += 1
         self.current = message
-        self.in_hand = reply
         try:
-            special = SPECIAL.get(kind)
-            answer = self.actor.receive(message) if special is None else special(self, message)
+            if kind in SPECIAL:
+                answer = SPECIAL[kind](self, message)
+            else:
+                answer = self.actor.receive(message)
         except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
-            self._crashed(message, reply, error)
+            self._crashed(message, envelope[1], error)
             return
-        if reply is not None and self.in_hand is not None:
+        reply = self.in_hand
+        if reply is not None:
             self.in_hand = None
             reply.offer(answer)
         self.current = None
@@ -206,7 +213,7 @@ class Cell(Task):
         error = self.reason if isinstance(self.reason, BaseException) else None
         self.system.events.emit(MessageHandled(self._path, envelope[0], time.perf_counter() - began, error))
 
-    def _crashed(self, message: Any, reply: Future[Any] | None, error: BaseException) -> None:
+    def _crashed(self, message: Any, reply: Reply | None, error: BaseException) -> None:
         if self.dead:
             # Ended from outside in the middle of this message.
             if reply is not None:
@@ -234,10 +241,16 @@ class Cell(Task):
         reply.target = None
         if self.deferred is None:
             self.deferred = set()
-        deferred, kept = self.deferred, reply
-        deferred.add(kept)
-        reply.on_done(lambda: deferred.discard(kept))
-        return reply
+        deferred, asked = self.deferred, reply
+        later: Future[Any] = Future()
+        deferred.add(later)
+
+        def answer() -> None:
+            deferred.discard(later)
+            asked.offer(later.value, later.exception())
+
+        later.on_done(answer)
+        return later
 
     # -- the end
 

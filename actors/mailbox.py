@@ -33,6 +33,7 @@ class BoundedCell(Cell):
     __slots__ = ("_bounds", "_senders", "blocked", "dropped", "refused")
 
     bounded = True
+    plain = False
 
     def __init__(self, bounds: Mailbox, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,19 +55,23 @@ class BoundedCell(Cell):
                 self._drop(item)
                 return True
             case Overflow.DROP_OLDEST:
-                self._drop_oldest()
-                return super().deliver(item)
+                taken = super().deliver(item)
+                self._drop_oldest(item)
+                return taken
 
     def counters(self) -> dict[str, int]:
         return {"dropped": self.dropped, "refused": self.refused, "blocked": self.blocked}
 
-    def _handle(self, envelope: Envelope) -> None:
+    def take(self) -> Envelope:
+        # Under the lock, since a sender in another thread may be about to drop the oldest. It puts its own message in
+        # before, so there is always one to take.
         with self.lock:
+            envelope = self.mailbox.popleft()
             if self._senders and len(self.mailbox) < self._bounds.size:
                 waiting, room = self._senders.popleft()
                 self.mailbox.append(waiting)
                 room.offer(None)
-        super()._handle(envelope)
+            return envelope
 
     def _answer(self, left: list[Envelope], signals: Any) -> None:
         while self._senders:
@@ -95,9 +100,9 @@ class BoundedCell(Cell):
         self._senders.append((item, room))
         return room
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, newest: Envelope) -> None:
         for index, envelope in enumerate(self.mailbox):
-            if type(envelope[0]) not in UNBOUNDED:
+            if type(envelope[0]) not in UNBOUNDED and envelope is not newest:
                 del self.mailbox[index]
                 self._drop(envelope)
                 return

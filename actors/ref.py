@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
-from actors.backends.base import current_task
+from actors.backends.answers import ThreadAnswer, note_room
+from actors.backends.base import RUNNERS
 from actors.backends.futures import Future, refuse_cycle
 from actors.cell import Cell
 from actors.messages import NORMAL, Describe, Stop, StopBy
+from actors.raw import get_ident
 
 if TYPE_CHECKING:
     from actors.aio import AioRef
@@ -67,17 +69,29 @@ class ActorRef(pykka.ActorRef[Any]):
         Raises AskTimeout after `timeout` seconds, ActorDeadError when the actor ends before it answers, and what
         the actor raised.
         """
-        target = self._target
-        if block:
-            asking, asked = current_task(), target.present
-            if asking is not None and asked is not None and (asked is asking or asked.waiting_for is not None):
-                refuse_cycle(asking, target)
+        if not block:
+            return self._future(message)
+        runner, target = RUNNERS.get(get_ident()), self._target
+        if runner is None:
+            answer = ThreadAnswer(target)
+            taken = self._post(target, (message, answer, self._slot))
+            if taken is not True:
+                note_room(target, taken, answer)
+            return answer.get(timeout)
+        if runner.quick_ask is not None:
+            return runner.quick_ask(target, message, self._slot, timeout)
+        asking, asked = runner.task(), target.present
+        if asking is not None and asked is not None and (asked is asking or asked.waiting_for is not None):
+            refuse_cycle(asking, target)
+        return self._future(message).get(timeout=timeout)
+
+    def _future(self, message: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        future.target = target
-        taken = self._post(target, (message, future, self._slot))
+        future.target = self._target
+        taken = self._post(self._target, (message, future, self._slot))
         if taken is not True:
-            self._note_room(taken, future)
-        return future.get(timeout=timeout) if block else future
+            note_room(self._target, taken, future)
+        return future
 
     def stop(self, *, block: bool = True, timeout: float | None = None, reason: Any = NORMAL) -> Any:
         """Let the actor end with `reason`; returns whether it was alive (or a future of that when `block` is False).
@@ -112,20 +126,6 @@ class ActorRef(pykka.ActorRef[Any]):
         if isinstance(taken, bool):
             raise self._target.dead_error()
         taken.get()
-
-    def _note_room(self, taken: bool | Future[None], answer: Future[Any]) -> None:
-        """Fail the answer when the question was not taken; one that waits for room is answered as any other."""
-        if isinstance(taken, bool):
-            answer.offer(None, self._target.dead_error())
-            return
-
-        def look() -> None:
-            error = taken.exception()
-            if error is not None:
-                answer.offer(None, error)
-
-        if not taken.on_done(look):
-            look()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and other._target is self._target

@@ -19,12 +19,23 @@ if TYPE_CHECKING:
     from actors.clock import Clock
     from actors.backends.work import WorkCount
 
-__all__ = ["RUNNERS", "Backend", "Envelope", "Runner", "Target", "Task", "current_task"]
+__all__ = ["RUNNERS", "Ask", "Backend", "Envelope", "Reply", "Runner", "Target", "Task", "current_task"]
 
-Envelope = tuple[Any, "Future[Any] | None", Any]
+
+class Reply(Protocol):
+    """Where the answer to an ask goes: a future, or what stands for one while an asker waits."""
+
+    target: Target | None
+
+    def offer(self, value: Any, error: BaseException | None = None) -> object:
+        """Answer, from any thread; what comes after the first answer goes nowhere."""
+        ...
+
+
+Envelope = tuple[Any, Reply | None, Any]
 """A message on its way.
 
-What, the future of an ask or None, and the slot when it was sent to a name that survives restarts.
+What, where the answer to an ask goes or None, and the slot when it was sent to a name that survives restarts.
 """
 
 
@@ -57,6 +68,10 @@ class Target(ABC):
     @abstractmethod
     def refuses(self) -> bool:
         """Tell whether a message would be refused now; may be asked from any thread."""
+
+    @abstractmethod
+    def dead_error(self) -> Exception:
+        """Return the error that a message to this ended target gets."""
 
     @abstractmethod
     def lost(self, item: Any) -> None:
@@ -97,7 +112,7 @@ class Task(Target):
         self.hung = False
         self.handled = 0
         self.freed: Future[None] | None = None
-        self.waiting_for: Future[Any] | None = None
+        self.waiting_for: Reply | None = None
         self.wakeup: Any = None
         self.worker: Any = None
 
@@ -137,8 +152,14 @@ class Task(Target):
         return self.dead
 
 
+Ask = Callable[["Target", Any, Any, "float | None"], Any]
+
+
 class Runner(Protocol):
     """Whoever runs tasks in one operating system thread."""
+
+    quick_ask: Ask | None
+    """`(target, message, slot, timeout)`: a shorter way than a future for an ask that waits, where there is one."""
 
     def task(self) -> Task | None:
         """Return the task whose turn it is in the calling thread or greenlet."""
@@ -161,6 +182,7 @@ class Backend(ABC):
     fair_share = 256
     """Messages that one task handles in a turn, at most."""
     work: WorkCount
+    quick_ask: Ask | None = None
     real: Clock
     """What measures the patience of those outside, as `ask` and `stop` have it."""
     clock: Clock

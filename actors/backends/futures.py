@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pykka
 
-from actors.backends.base import RUNNERS, Target, Task
+from actors.backends.base import RUNNERS, Reply, Target, Task
 from actors.clock import Clock
 from actors.errors import AskCycleError, AskTimeout
 from actors.raw import Lock, get_ident
@@ -155,7 +155,7 @@ class Future(pykka.Future[T]):
         last.offer(None, AskCycleError(path))
 
 
-Cycle = tuple[tuple[str, ...], Future[Any] | None]
+Cycle = tuple[tuple[str, ...], Reply | None]
 
 
 def find_cycle(asking: Task, target: Target) -> Cycle | None:
@@ -164,7 +164,7 @@ def find_cycle(asking: Task, target: Target) -> Cycle | None:
     if at is None or (at is not asking and at.waiting_for is None):
         return None
     path = [asking.path]
-    last: Future[Any] | None = None
+    last: Reply | None = None
     while at is not None and len(path) < LONGEST_CHAIN:
         path.append(at.path)
         if at is asking:

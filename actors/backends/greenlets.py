@@ -16,18 +16,21 @@ from typing import Any
 import gevent
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from actors.backends.alarm import Alarm
+from actors.backends.answers import GreenletAnswer, note_room
 from actors.backends.base import RUNNERS, Backend, Target, Task
 from actors.backends.bridge import Bridge, Call, Offer
-from actors.backends.futures import Future
+from actors.backends.futures import Future, refuse_cycle
 from actors.backends.work import WorkCount
 from actors.backends.workers import Parked, Throw, Worker
-from actors.clock import Clock, RealClock
-from actors.errors import WouldBlock
+from actors.clock import Clock, RealClock, TimerHandle
+from actors.errors import AskTimeout, WouldBlock
 from actors.raw import get_ident, is_patched, start_thread
 
 __all__ = ["GreenletBackend"]
 
-TURNS_BETWEEN_LOOKS = 16
+LOOK = 15
+"""A mask: when the count of turns has none of these bits, the hub looks at the bridge and at the time."""
 SLICE = 0.005
 IDLE_WORKERS = 256
 STOPPED = -1
@@ -42,20 +45,20 @@ class GreenletBackend(Backend):
 
     def __init__(self, work: WorkCount, name: str) -> None:
         self.work = work
-        self.real = RealClock(self._alarm)
+        self._alarm = Alarm(self.call)
+        self.real = self._alarm.clock
         self.clock: Clock = self.real
         self.own_thread = not is_patched()
         self.ident = 0
+        self.quick_ask = self._ask
         self.ready: deque[Any] = deque()
         self.workers: set[Worker] = set()
         self.turns = 0
         self._pool: list[Worker] = []
         self._active = 0
-        self._kicked = False
+        self.kicked = False
         self._bridge = Bridge(work)
         self._on: Any = None
-        self._timer: Any = None
-        self._timer_due = 0.0
         self._ended: Future[None] = Future()
         started: Future[None] = Future()
         if self.own_thread:
@@ -69,6 +72,7 @@ class GreenletBackend(Backend):
         self.loop = self.hub.loop
         # gevent's own Hub.switch looks for a switch_out hook on each call; our greenlets have none.
         self.switch_to_hub: Callable[[], Any] = greenlet.switch.__get__(self.hub)
+        self._alarm.open(self.loop)
         self._bridge.open(self.loop, self._drain)
         self._again = self.loop.timer(0.0)
         self.ident = get_ident()
@@ -91,8 +95,7 @@ class GreenletBackend(Backend):
                 RUNNERS[self.ident] = self._beneath
         for worker in self._pool:
             worker.throw(GreenletExit)
-        if self._timer is not None:
-            self._timer.close()
+        self._alarm.close()
         if not self.own_thread:
             self._bridge.let_go()
             self._ended.offer(None)
@@ -148,7 +151,7 @@ class GreenletBackend(Backend):
     def running(self) -> str | None:
         """Return the path of the actor that has the hub now, None when it is idle."""
         on = self._on
-        if isinstance(on, Parked):
+        if isinstance(on, (GreenletAnswer, Parked)):
             on = getattr(on.greenlet, "current", None)
         return on.path if isinstance(on, Task) else None
 
@@ -220,20 +223,80 @@ class GreenletBackend(Backend):
                 future.forget(wake)
         return future.done
 
+    def _ask(self, target: Any, message: Any, slot: Any, timeout: float | None) -> Any:
+        """Ask without a future where asker and asked are both actors of this hub."""
+        here = getcurrent()
+        if type(here) is not Worker or target.backend is not self:
+            return self._ask_elsewhere(target, message, slot, timeout)
+        task: Any = here.current
+        asked = target.present
+        if asked is not None and (asked is task or asked.waiting_for is not None):
+            refuse_cycle(task, target)
+        answer = GreenletAnswer(self, here, target)
+        worker: Worker | None = None
+        if asked is None or asked.scheduled or asked.dead or self.ready or not self.turns & LOOK:
+            taken = target.deliver((message, answer, slot))
+            if taken is not True:
+                note_room(target, taken, answer)
+        else:
+            # The asked actor is idle and would be next: there without going over the hub.
+            asked.scheduled = True
+            asked.mailbox.append((message, answer, slot))
+            self._active += 1
+            self.turns += 1
+            self._on = asked
+            worker = self._pool.pop() if self._pool else Worker(self)
+        if not answer.done:
+            task.waiting_for = answer
+            timer = None if timeout is None else self.clock.call_after(timeout, answer.expire)
+            try:
+                if worker is None:
+                    self.switch_to_hub()
+                else:
+                    worker.switch(asked)
+            finally:
+                self._came_back(task, answer, timer)
+            if not answer.done:
+                raise AskTimeout(answer.describe(), timeout or 0.0)
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def _came_back(self, task: Task, waited_for: Any, timer: TimerHandle | None) -> None:
+        waited_for.greenlet = task.waiting_for = None
+        if task.hung:
+            task.hung = False
+            self._activate()
+        if timer is not None:
+            timer.cancel()
+
+    def _ask_elsewhere(self, target: Any, message: Any, slot: Any, timeout: float | None) -> Any:
+        task = self.task()
+        if task is not None:
+            refuse_cycle(task, target)
+        future: Future[Any] = Future()
+        future.target = target
+        taken = target.backend.post(target, (message, future, slot))
+        if taken is not True:
+            note_room(target, taken, future)
+        return future.get(timeout=timeout)
+
     def schedule(self, task: Task) -> None:
-        self._activate()
+        self._active += 1
+        if not self._bridge.held:
+            self._bridge.hold()
         self.ready.append(task)
-        if not self._kicked:
-            self._kick()
+        if not self.kicked:
+            self.kick()
 
     def make_ready(self, item: Any) -> None:
         """Let `item.resume()` be called in its turn."""
         self.ready.append(item)
-        if not self._kicked:
-            self._kick()
+        if not self.kicked:
+            self.kick()
 
-    def released(self, task: Task, worker: Worker) -> bool:
-        """Take back a worker after a task's turn; returns whether it is kept."""
+    def released(self, task: Task, worker: Worker) -> Callable[[], Any] | None:
+        """Take back a worker after a task's turn; returns where it should switch to, None when it is not kept."""
         if (task.mailbox or task.urgent) and not task.dead:
             if task.hung:
                 task.hung = False
@@ -247,15 +310,24 @@ class GreenletBackend(Backend):
                 task.hung = False
             else:
                 self._active -= 1
-        if not self._kicked:
-            self._kick()
+        if not self.kicked:
+            self.kick()
         if len(self._pool) >= IDLE_WORKERS:
-            return False
+            return None
         self._pool.append(worker)
-        return True
+        ready = self.ready
+        if len(ready) == 1 and type(ready[0]) is GreenletAnswer and self.turns & LOOK:
+            # The one who asked is next: there without going over the hub.
+            asker = ready[0].greenlet
+            if asker is not None:
+                self._on = ready.popleft()
+                self.turns += 1
+                switch: Callable[[], Any] = asker.switch
+                return switch
+        return self.switch_to_hub
 
-    def _kick(self) -> None:
-        self._kicked = True
+    def kick(self) -> None:
+        self.kicked = True
         self.loop.run_callback(self._turn)
 
     def _activate(self) -> None:
@@ -265,11 +337,9 @@ class GreenletBackend(Backend):
 
     def _turn(self) -> None:
         ready, pool, bridge = self.ready, self._pool, self._bridge
-        until, looks = time.monotonic() + SLICE, TURNS_BETWEEN_LOOKS
+        until = time.monotonic() + SLICE
         while ready:
-            looks -= 1
-            if not looks:
-                looks = TURNS_BETWEEN_LOOKS
+            if not self.turns & LOOK:
                 if bridge.items:
                     bridge.take()
                 if time.monotonic() > until:
@@ -288,11 +358,11 @@ class GreenletBackend(Backend):
             # starve them.
             self._again.start(self._turn, update=False)
         else:
-            self._kicked = False
+            self.kicked = False
             self._bridge.give_back(self._idle)
 
     def _drain(self) -> None:
-        kicked, self._kicked = self._kicked, True
+        kicked, self.kicked = self.kicked, True
         self._bridge.drained()
         self._bridge.take()
         if not kicked:
@@ -308,29 +378,8 @@ class GreenletBackend(Backend):
                 task.hung = True
                 self._active -= 1
 
-    # -- timers
 
-    def _alarm(self, due: float) -> None:
-        self.call(lambda: self._arm(due))
-
-    def _arm(self, due: float) -> None:
-        if self._timer is not None:
-            if self._timer_due <= due:
-                return
-            self._timer.close()
-        self._timer_due = due
-        self._timer = self.loop.timer(max(0.0, due - time.monotonic()))
-        self._timer.start(self._fire, update=True)
-
-    def _fire(self) -> None:
-        self._timer.close()
-        self._timer = None
-        due = self.real.run_due()
-        if due is not None:
-            self._arm(due)
-
-
-RESUMED = (Parked, Throw, GreenletBackend)
+RESUMED = (GreenletAnswer, Parked, Throw, GreenletBackend)
 
 
 def _settle(ended: Future[None], fn: Callable[[], None]) -> None:

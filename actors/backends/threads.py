@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 from weakref import WeakSet
 
-from actors.backends.base import RUNNERS, Backend, Target, Task
+from actors.backends.base import RUNNERS, Ask, Backend, Target, Task
 from actors.backends.futures import Future, wait_in_thread
 from actors.backends.work import WorkCount
 from actors.clock import Clock, RealClock
@@ -22,6 +22,8 @@ class _Thread:
     """The runner of one task's thread."""
 
     __slots__ = ("_backend", "_task")
+
+    quick_ask: Ask | None = None
 
     def __init__(self, backend: ThreadBackend, task: Task) -> None:
         self._backend = backend

@@ -23,10 +23,9 @@ class Hub(Protocol):
     hub: Any
     ident: int
     workers: set[Worker]
-    switch_to_hub: Callable[[], Any]
 
-    def released(self, task: Task, worker: Worker) -> bool:
-        """Take back a worker after a task's turn; returns whether it is kept."""
+    def released(self, task: Task, worker: Worker) -> Callable[[], Any] | None:
+        """Take back a worker after a task's turn; returns where it should switch to, None when it is not kept."""
         ...
 
     def make_ready(self, item: Any) -> None:
@@ -53,7 +52,7 @@ class Worker(greenlet):
 
     def run(self, task: Task) -> None:
         """Take turns until the backend keeps the worker no longer."""
-        backend, switch_to_hub = self._backend, self._backend.switch_to_hub
+        backend = self._backend
         backend.workers.add(self)
         while True:
             self.current = task
@@ -64,10 +63,11 @@ class Worker(greenlet):
                 # A kill that came between two messages; whoever killed has ended the actor.
                 pass
             self.current = task.worker = None
-            if not backend.released(task, self):
+            switch = backend.released(task, self)
+            if switch is None:
                 break
             try:
-                task = switch_to_hub()
+                task = switch()
             except GreenletExit:
                 break
         backend.workers.discard(self)
