@@ -75,7 +75,7 @@ class Catalog:
             ValidationError: it is no selection.
         """
         # A catalog never changes, and every tick and poll selects: the same few texts, again and again.
-        chosen = self._selections.get(text) if isinstance(text, str) else None
+        chosen = self._selections.get(text) if type(text) is str else None
         if chosen is None:
             chosen = select(self.graph, self._tags, text)
             if len(self._selections) < REMEMBERED:
