@@ -106,6 +106,8 @@ class Ledger:
         self._written = (attempt, setbacks)
         self.rows = {row.asset: row for row in assets}
         self.states = {row.asset: _state(row, lease.boot) for row in assets}
+        # Moves with `delay`: the pause may be over by the time that it is written, and the next attempt starts at once.
+        self._before = {row.asset: (row.failures, instant(row.snoozed_since)) for row in assets}
         failed = (row.error for row in assets if row.status == MaterializationStatus.FAILED)
         self.error: str | None = next(failed, None)
 
@@ -143,14 +145,17 @@ class Ledger:
         row = self.rows[asset]
         status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.PENDING)
         snoozed = isinstance(verdict, Snoozed)
+        failures, since = self._before[asset]
+        since = (since or self.now) if snoozed else None
+        self._before[asset] = (failures + int(not snoozed), since)
         self.connection.execute(
             _DELAY_ASSET,
             id=row.id,
             status=status,
             ready_at=verdict.ready_at,
-            failed=0 if snoozed else 1,
+            failed=int(not snoozed),
             error=error_text(verdict.error),
-            snoozed_since=(row.snoozed_since or self.now) if snoozed else None,
+            snoozed_since=since,
             busy=busy,
         )
         self.states[asset] = AssetState(status, verdict.ready_at, held=busy is not None)
@@ -195,8 +200,8 @@ class Ledger:
         return self._started(asset)
 
     def _started(self, asset: str) -> Started:
-        row = self.rows[asset]
-        return Started(asset, row.failures + 1, instant(row.snoozed_since))
+        failures, since = self._before[asset]
+        return Started(asset, failures + 1, since)
 
 
 def asset_rows(connection: Connection, run_id: str) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flowstone.core.catalog import Catalog
@@ -36,9 +37,9 @@ class Steps:
     def claim(self, limit: int = 10, boot: str = BOOT) -> Claimed:
         return self.database.transact(lambda c: claim(c, self.graph, boot=boot, now=self.now, limit=limit))
 
-    def settle(self, lease: Lease, asset: str, verdict: Verdict, *, busy: bool = False) -> Progress:
+    def settle(self, lease: Lease, asset: str, verdict: Verdict, **options: Any) -> Progress:
         return self.database.transact(
-            lambda c: settle(c, self.graph, lease, asset, verdict, now=self.now, duration=0.5, still_busy=busy)
+            lambda c: settle(c, self.graph, lease, asset, verdict, now=self.now, duration=0.5, **options)
         )
 
     def put_back(self, run_id: str, busy: tuple[str, ...] = ()) -> RunStatus | None:
@@ -98,7 +99,7 @@ def test_a_call_that_outlived_its_attempt_holds_its_partition_until_it_ends(ask:
     ask("raw", "monday")
     ask("raw", "monday")
     (claimed,) = steps.claim().claims
-    steps.settle(claimed.lease, "raw", Failed(ExecutionError("gave up")), busy=True)
+    steps.settle(claimed.lease, "raw", Failed(ExecutionError("gave up")), still_busy=True)
     assert steps.claim().claims == ()
     steps.database.transact(lambda c: release_busy(c, claimed.lease.run_id, "raw", boot=BOOT))
     assert len(steps.claim().claims) == 1
@@ -147,6 +148,21 @@ def test_a_repeated_attempt_puts_the_run_off_and_counts(ask: Ask, steps: Steps) 
     assert again.lease.fence > claimed.lease.fence
     steps.settle(again.lease, "raw", Succeeded(STORED))
     assert steps.run(run_id).attempt == 2
+
+
+@pytest.mark.parametrize("snoozed", [False, True])
+def test_a_pause_that_is_over_when_it_is_written_starts_the_attempt_that_follows(
+    ask: Ask, steps: Steps, snoozed: bool
+) -> None:
+    ask("raw", "monday")
+    (claimed,) = steps.claim().claims
+    verdict = (Snoozed if snoozed else Repeated)(ExecutionError("boom"), NOW)
+    steps.now = NOW + timedelta(minutes=10)
+    (started,) = steps.settle(claimed.lease, "raw", verdict).start
+    expected = (1, steps.now) if snoozed else (2, None)
+    assert (started.attempt, started.snoozed_since) == expected
+    progress = steps.settle(claimed.lease, "raw", Succeeded(STORED), attempt=started.attempt)
+    assert progress.finished is RunStatus.SUCCESS
 
 
 def test_a_snooze_uses_up_no_attempt_and_remembers_since_when(ask: Ask, steps: Steps) -> None:
