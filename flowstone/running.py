@@ -20,6 +20,7 @@ from flowstone.core.run import RunStatus
 from flowstone.ending import Ending
 from flowstone.errors import StoreUnavailable
 from flowstone.failpoints import failpoint
+from flowstone.health import Health, health_of
 from flowstone.runs import events
 from flowstone.runs.messages import Quiesce
 from flowstone.runs.recovery import put_back, recover, running_of
@@ -60,6 +61,7 @@ class Running:
         self.topics = Topics(services.pubsub, services.polls)
         self.schedules = Schedules(services, definitions.rules)
         self.sensors = Sensors(services, definitions.sensors)
+        self.book = definitions.sensors
         self.root = root
         self.ending = Ending()
         self.down: object | None = None
@@ -73,6 +75,10 @@ class Running:
         """The actors as they are now."""
         rows = (row for root in self.system.tree() for row in root.walk())
         return next(row for row in rows if row.path == self.root.path)
+
+    def health(self) -> Health:
+        """How the runtime is, computed from what progressed."""
+        return health_of(self.services, self.book, self.down)
 
     def drain(self, limit: float | None) -> bool:
         """Wait until nothing is due, queued or running, for up to `limit` real seconds; whether it came to that."""

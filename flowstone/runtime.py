@@ -18,7 +18,7 @@ from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.durations import seconds
 from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, ValueNotFound, shown
-from flowstone.health import Health, health_of
+from flowstone.health import NOT_RUNNING, Health
 from flowstone.hosted import Hosted
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
@@ -325,7 +325,7 @@ class Runtime:
     def health(self) -> Health:
         """How the runtime is, computed from what progressed; of one that does not run too."""
         running = self._running
-        return health_of(None if running is None else running.services, None if running is None else running.down)
+        return NOT_RUNNING if running is None else running.health()
 
     @property
     def _services(self) -> Services:

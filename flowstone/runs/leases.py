@@ -23,7 +23,7 @@ from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 
-__all__ = ["Claim", "Claimed", "advance", "claim", "next_due", "settle"]
+__all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "next_due", "settle"]
 
 PAGE = 100
 
@@ -95,7 +95,7 @@ class Claimed:
 
 def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, limit: int) -> Claimed:
     """Claim up to `limit` queued runs that are due and whose (asset, partition)s nobody holds."""
-    held = {(asset, partition) for asset, partition in connection.execute(_HELD, boot=boot)}
+    held = held_by(connection, boot)
     claims: list[Claim] = []
     finished: list[str] = []
     offset, page = 0, min(limit, PAGE)
@@ -129,6 +129,16 @@ def _candidates(connection: Connection, **values: object) -> tuple[list[Row], di
     for row in connection.execute(_ASSETS_OF_CANDIDATES, values) if rows else ():
         assets.setdefault(row.run_id, []).append(row)
     return rows, assets
+
+
+def held_by(connection: Connection, boot: str) -> set[tuple[str, str]]:
+    """Each (asset, partition) that a running run holds, or a call of this boot which outlived its attempt."""
+    return {(asset, partition) for asset, partition in connection.execute(_HELD, boot=boot)}
+
+
+def due_runs(connection: Connection, now: datetime) -> list[Row]:
+    """The first page of the runs that are due and wait for no earlier run of their source, in the order of claims."""
+    return connection.execute(_CANDIDATES, now=now, page=PAGE, offset=0)
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:

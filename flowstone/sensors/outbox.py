@@ -20,7 +20,18 @@ from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 from flowstone.state.page import Page, page
 
-__all__ = ["MOST_ATTEMPTS", "Delivery", "Due", "conclude", "due", "list_deliveries", "pause_after", "retry"]
+__all__ = [
+    "MOST_ATTEMPTS",
+    "Delivery",
+    "Due",
+    "Waiting",
+    "conclude",
+    "due",
+    "list_deliveries",
+    "pause_after",
+    "retry",
+    "waiting",
+]
 
 MOST_ATTEMPTS = 12
 """Attempts after which a delivery is parked."""
@@ -35,6 +46,11 @@ _OLDEST_DUE = """
     ) order by id
 """
 _NEXT = "select min(next_at) as next_at from outbox where status = 'pending' and next_at > :now"
+_WAITING = """
+    select sensor, count(*) as due, min(next_at) as oldest,
+        (select max(delivered_at) from outbox d where d.sensor = outbox.sensor) as delivered_at
+    from outbox where status = 'pending' and next_at <= :now group by sensor
+"""
 _CONCLUDE = """
     update outbox set
         status = :status, attempts = :attempts, next_at = :next_at, error = :error, delivered_at = :delivered_at
@@ -69,6 +85,21 @@ class Due:
 
     deliveries: tuple[Delivery, ...]
     next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Deliveries of one sensor that are due: how many, since when the first, and when one was delivered last."""
+
+    count: int
+    oldest: datetime
+    delivered_at: datetime | None
+
+
+def waiting(connection: Connection, now: datetime) -> dict[str, Waiting]:
+    """The sensors whose deliveries are due, by name."""
+    rows = connection.execute(_WAITING, now=now)
+    return {row.sensor: Waiting(row.due, instant(row.oldest), instant(row.delivered_at)) for row in rows}
 
 
 def due(connection: Connection, now: datetime) -> Due:

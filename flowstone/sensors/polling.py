@@ -10,7 +10,16 @@ from flowstone.sensors.builtin.push import Push
 from flowstone.sensors.sensor import Arrival, Item, Sensor, Trigger
 from flowstone.sensors.spec import SensorSpec
 
-__all__ = ["call_cleanup", "call_init", "call_name", "call_poll", "call_receive", "has_cleanup", "push_name"]
+__all__ = [
+    "call_cleanup",
+    "call_init",
+    "call_name",
+    "call_poll",
+    "call_receive",
+    "has_cleanup",
+    "is_call_of",
+    "push_name",
+]
 
 
 def call_name(spec: SensorSpec) -> str:
@@ -21,6 +30,15 @@ def call_name(spec: SensorSpec) -> str:
 def push_name(spec: SensorSpec) -> str:
     """What calls of `receive` are called where executors show them."""
     return f"sensor {spec.name} push"
+
+
+def is_call_of(sensor: str, name: str) -> bool:
+    """Whether a call of this name runs code of the sensor: its polls, its messages, its callback, its cleanup.
+
+    >>> is_call_of("orders", "sensor orders push"), is_call_of("orders", "sensor orders.old")
+    (True, False)
+    """
+    return name == f"sensor {sensor}" or name.startswith(f"sensor {sensor} ")
 
 
 def call_init(spec: SensorSpec) -> Any:

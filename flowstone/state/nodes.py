@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowstone.state.connection import Connection
+from flowstone.state.fields import instant
 
-__all__ = ["Node"]
+__all__ = ["Node", "heartbeat_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,12 @@ class Node:
     def beat(self, connection: Connection, now: datetime) -> None:
         """Write down that this node is alive; its `started_at` is that of its boot's first beat."""
         connection.execute(_BEAT, name=self.name, boot=self.boot, pid=os.getpid(), host=socket.gethostname(), now=now)
+
+
+def heartbeat_of(connection: Connection, boot: str) -> datetime | None:
+    """When a start of a runtime was last heard of; None before its first heartbeat."""
+    rows = connection.execute("select heartbeat_at from node where boot = :boot", boot=boot)
+    return instant(rows[0].heartbeat_at) if rows else None
 
 
 _BEAT = """
