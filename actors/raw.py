@@ -6,17 +6,18 @@ Patched and raw primitives never meet: everything that crosses threads is made f
 from __future__ import annotations
 
 import _thread
+import select
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Guard", "Lock", "get_ident", "is_patched", "start_thread"]
+__all__ = ["Guard", "Lock", "get_ident", "is_patched", "poll", "start_thread"]
 
 
-def _original(name: str) -> Any:
+def _original(name: str, module: str = "_thread") -> Any:
     monkey = sys.modules.get("gevent.monkey")
-    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
+    return getattr(sys.modules[module], name) if monkey is None else monkey.get_original(module, name)
 
 
 Lock: Callable[[], _thread.LockType] = _original("allocate_lock")
@@ -30,6 +31,9 @@ Reentrant, since a signal handler may tell an actor while its thread is in the m
 
 get_ident: Callable[[], int] = _original("get_ident")
 """The operating system thread's number, never a greenlet's."""
+
+poll: Callable[[], select.poll] = _original("poll", "select")
+"""An object that waits for descriptors, on a thread of the operating system."""
 
 _start_new_thread: Callable[..., int] = _original("start_new_thread")
 

@@ -7,12 +7,14 @@ has questions, and waits as rarely for the interpreter's lock, which others take
 """
 
 from collections.abc import Callable
+from select import POLLIN
 from typing import Any
 
 import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from actors.raw import poll
 from flowstone.state.dialect import Parameters
 from flowstone.state.postgres_wire import Reader, statement_of, value_of
 
@@ -40,6 +42,8 @@ class Exchange:
         self._prepared: dict[tuple[str, tuple[int, ...]], tuple[bytes, Reader | None]] = {}
         if self.lost:
             raise psycopg.OperationalError(self._raw.get_error_message())
+        self._readable = poll()
+        self._readable.register(self._raw.socket, POLLIN)
 
     @property
     def lost(self) -> bool:
@@ -141,7 +145,7 @@ class Exchange:
         waiting, self._waiting = self._waiting, 0
         self._raw.pipeline_sync()
         answers = [self._next() for _statement in range(waiting)]
-        self._raw.get_result()  # the end of the pipeline
+        self._result()  # the end of the pipeline
         self._raw.exit_pipeline_mode()
         wrong = next((answer for answer in answers if answer.status == pq.ExecStatus.FATAL_ERROR), None)
         if wrong is not None:
@@ -149,11 +153,21 @@ class Exchange:
         return answers[-1]
 
     def _next(self) -> Result:
-        answer = self._raw.get_result()
+        answer = self._result()
         if answer is None or self.lost:
             raise psycopg.OperationalError(self._raw.get_error_message())
-        self._raw.get_result()  # None: the end of this answer
+        self._result()  # None: the end of this answer
         return answer
+
+    def _result(self) -> Result | None:
+        """What libpq gives next. While it waited, it would keep the interpreter from all other threads.
+
+        One of those may hold the very lock in the database that is waited for.
+        """
+        while self._raw.is_busy():
+            self._readable.poll()
+            self._raw.consume_input()
+        return self._raw.get_result()
 
     def _checked(self, call: Callable[..., Result], *arguments: object) -> Result:
         if self.lost:

@@ -179,6 +179,28 @@ def test_two_that_wait_for_each_other_are_both_written(url: str, database: Datab
     assert numbers() == [1, 2, 11, 12]
 
 
+def test_while_one_waits_for_a_lock_the_other_threads_of_its_process_go_on(
+    url: str, database: Database, numbers: Numbers, postgres_server: Any
+) -> None:
+    database.transact(add(1))
+    waits = "select count(*) from pg_locks where not granted and pid = %s"
+
+    with Database.open(url, exclusive=False) as client:
+        # Its answer has no rows, so it is put off, and the lock is waited for at the commit.
+        beside = threading.Thread(target=client.transact, args=(lambda c: c.execute("update number set n = n + 10"),))
+        pid = client.transact(pid_of)
+
+        def transaction(connection: Connection) -> None:
+            connection.execute("update number set n = n + 1 returning n")
+            beside.start()
+            while beside.is_alive() and postgres_server.run(waits, pid) == [(0,)]:
+                pass
+
+        database.transact(transaction)
+        beside.join(20)
+    assert numbers() == [12]
+
+
 def test_a_lock_that_another_process_keeps_is_an_answer(url: str, database: Database, numbers: Numbers) -> None:
     database.transact(add(1))
     with psycopg.connect(url) as other:
