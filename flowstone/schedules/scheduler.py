@@ -16,6 +16,7 @@ services `longest_timer` (seconds, 60). It registers as `scheduler` in the direc
 import heapq
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -69,6 +70,7 @@ class Scheduler(Actor):
         self.timer: Any = None
         services.pubsub.subscribe(TOPIC, self.ref)
         services.directory["scheduler"] = self.ref
+        self._wake_after_all()
         self._read(None)
 
     def describe(self) -> dict[str, Any]:
@@ -92,6 +94,11 @@ class Scheduler(Actor):
             self._write(message)
         else:
             self._written(message)
+
+    def _wake_after_all(self) -> None:
+        """Let runs begin that a predecessor asked for and could not tell of: what it had queued is committed before."""
+        with suppress(FlowstoneError):
+            self.services.database.write(lambda connection: None, lambda outcome: self.services.wake())
 
     def _read(self, names: frozenset[str] | None) -> None:
         known = self.mark
@@ -258,6 +265,8 @@ class Scheduler(Actor):
                 self.rows[name] = _newer(self.rows.get(name), row)
                 self._arm(name)
         if stale:
+            # Maybe by a commit of our own, of which the answer was lost.
+            self.services.wake()
             self._read(frozenset(stale))
         self._wind()
 

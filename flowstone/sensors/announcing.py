@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from actors import ActorDeadError
+from flowstone.errors import RuntimeStopped
+from flowstone.outcome import Outcome
 from flowstone.runs.events import requested
 from flowstone.runs.services import Services
 from flowstone.sensors.messages import Look
@@ -12,7 +15,7 @@ from flowstone.sensors.rows import EvaluationStatus
 from flowstone.sensors.store import Committed
 from flowstone.telemetry import Telemetry
 
-__all__ = ["TOPIC", "announce", "deliver_soon"]
+__all__ = ["TOPIC", "announce", "announce_all", "deliver_soon"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,18 @@ def announce(services: Services, committed: Committed, *, duration: float, laten
         deliver_soon(services)
         for partition in committed.partitions:
             services.pubsub.publish(TOPIC, ("sensor_triggered", committed.row.name, partition))
+
+
+def announce_all(services: Services) -> None:
+    """Wake those who go on from what an actor that crashed had written, and could not tell of."""
+
+    def wake(_outcome: Outcome[None]) -> None:
+        services.wake()
+        deliver_soon(services)
+
+    # Queued behind whatever that actor had queued, so that this is committed, or has failed, by then.
+    with suppress(RuntimeStopped):
+        services.database.write(lambda connection: None, then=wake)
 
 
 def deliver_soon(services: Services) -> None:

@@ -25,6 +25,7 @@ from flowstone.errors import SensorNotFound, StoreUnavailable
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
+from flowstone.sensors.announcing import announce_all
 from flowstone.sensors.backoff import CAP
 from flowstone.sensors.book import SensorBook
 from flowstone.sensors.cleanup import SHUTDOWN
@@ -98,6 +99,7 @@ class SensorSupervisor(DynamicSupervisor):
         services.directory["sensors"] = self.ref
         services.pubsub.subscribe(TOPIC, self.ref)
         super().init([child_spec(services, book, spec) for spec in book.specs()], quarantine=BUDGET)
+        announce_all(services)
 
     def handle(self, message: Any) -> Any:
         """Serve one message of this module, or what the store's actor publishes."""
@@ -126,6 +128,7 @@ class SensorSupervisor(DynamicSupervisor):
 
     def child_restarted(self, id: str, reason: Any) -> None:
         """A sensor's actor is up again; one that had used up its budget has to stay up for a while."""
+        announce_all(self._services)
         if id in self._parked or id in self._recovering:
             self._parked.discard(id)
             self._stop_waiting(id)
