@@ -1,0 +1,45 @@
+"""`flowstone runs`: rows as programs rely on them, and cancelling."""
+
+ATTRIBUTES = {
+    *("run_id", "run_key", "status", "asset", "partition", "attempt", "interruptions", "error", "retry_of"),
+}
+
+
+def test_runs_are_listed_newest_first_and_filtered(call):
+    first = call("schedule", "trigger", "daily", "--partition", "2025-01-15", "--json").json
+    second = call("sensor", "poll", "counting", "--json").json
+    rows = call("runs", "list", "--json").json
+    assert ATTRIBUTES <= rows[0].keys()
+    assert [row["run_id"] for row in rows] == [*second["run_ids"], first["run_id"]]
+    assert [row["asset"] for row in call("runs", "list", "--asset", "day", "--json").json] == ["day"]
+    assert call("runs", "list", "--status", "success", "--json").json == []
+    assert first["run_id"] in call("runs", "list").out
+
+
+def test_one_run_is_shown_with_its_assets(call):
+    run_id = call("sensor", "poll", "counting", "--json").json["run_ids"][0]
+    run = call("runs", "show", run_id, "--json").json
+    assert [(made["asset"], made["partition"], made["status"]) for made in run["materializations"]] == [
+        ("stall", "p0", "pending")
+    ]
+    assert run_id in call("runs", "show", run_id).out
+
+
+def test_a_run_is_cancelled_once(call):
+    run_id = call("sensor", "poll", "counting", "--json").json["run_ids"][0]
+    cancelled = call("runs", "cancel", run_id, "--reason", "not today", "--json").json
+    assert (cancelled["status"], cancelled["reason"]) == ("cancelled", "not today")
+    again = call("runs", "cancel", run_id, "--json")
+    assert (again.code, "which is cancelled" in again.json["error"]["message"]) == (1, True)
+
+
+def test_an_unknown_run_is_not_found(call):
+    call("schedule", "list")
+    refused = call("runs", "show", "run_none", "--json")
+    assert (refused.code, refused.json["error"]["type"]) == (1, "run_not_found")
+
+
+def test_looking_at_a_store_that_is_not_there_makes_none(call, directory):
+    refused = call("runs", "list", "--json", app=None)
+    assert (refused.code, refused.json["error"]["type"]) == (1, "store_unavailable")
+    assert not (directory / "market.db").exists()
