@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors import AskTimeout
+from flowstone.audit.who import who
 from flowstone.core.keywords import check_keywords
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
@@ -217,16 +218,18 @@ class Runs:
             raise RunNotFound.named(run_id)
         return run
 
-    def cancel(self, run_id: str, *, reason: str = "cancelled by hand") -> bool:
+    def cancel(self, run_id: str, *, reason: str = "cancelled by hand", by: str | None = None) -> bool:
         """Cancel a run that is not finished; False when it had finished before.
+
+        `by` names who acts, for the audit; the user of the operating system by default.
 
         Raises:
             RunNotFound: there is no such run.
         """
-        services = self._services
+        services, actor = self._services, who(by)
         cancelled = services.database.transact(
             lambda connection: decisions.cancel(
-                connection, services, run_id, reason=reason, now=services.clock.now()
+                connection, services, run_id, reason=reason, actor=actor, now=services.clock.now()
             )
         )
         if cancelled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from flowstone.audit.store import record
 from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunStatus, step
 from flowstone.errors import RunNotFound
 from flowstone.runs import events
@@ -24,7 +25,9 @@ _CANCEL_ASSETS = """
 _HOLD = "update materialization set busy = :boot where run_id = :run_id and asset = :asset"
 
 
-def cancel(connection: Connection, services: Services, run_id: str, *, reason: str, now: datetime) -> bool:
+def cancel(
+    connection: Connection, services: Services, run_id: str, *, reason: str, actor: str, now: datetime
+) -> bool:
     """Cancel a run; False when it had finished before. Call `after_cancel` when the transaction is committed.
 
     A call in progress can't be ended: its value is not stored, and its (asset, partition) stays held until it ends.
@@ -42,6 +45,9 @@ def cancel(connection: Connection, services: Services, run_id: str, *, reason: s
     connection.execute(_CANCEL_ASSETS, run_id=run_id, reason=reason, now=now)
     for asset in services.calls.outlive(run_id):
         connection.execute(_HOLD, run_id=run_id, asset=asset, boot=services.boot)
+    record(
+        connection, "run.cancelled", actor=actor, resource=f"run:{run_id}", details={"reason": reason}, at=now
+    )
     return True
 
 

@@ -184,7 +184,8 @@ class Writing:
     def _ask(self, tick: Tick, request: ResolvedRequest, admission: Admission) -> Tick:
         """Ask for the run of a tick that was inserted and admitted, and write what came of it."""
         for run_id in admission.cancels:
-            cancel(self.connection, self.services, run_id, reason=f"overlapped by {tick.tick_id}", now=self.now)
+            told = {"reason": f"overlapped by {tick.tick_id}", "actor": f"schedule:{tick.schedule}"}
+            cancel(self.connection, self.services, run_id, now=self.now, **told)
             self.cancelled.append(run_id)
         if admission.behind:
             request = dataclasses.replace(request, behind=True)

@@ -6,7 +6,7 @@ returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,7 @@ _UPDATE = """
         orphaned = false, removed = false, updated_at = :now
     where name = :name
 """
+_TOLD = ("kind", "type", "config", "interval", "dedupe")
 _ORPHAN = "update sensor set orphaned = true, updated_at = :now where name = :name"
 
 
@@ -48,7 +49,7 @@ def define_all(connection: Connection, specs: Iterable[SensorSpec], *, actor: st
     for row in connection.execute("select name from sensor where orphaned = false and removed = false order by name"):
         if row.name not in names:
             connection.execute(_ORPHAN, name=row.name, now=now)
-            record(connection, "sensor.orphaned", actor=actor, resource=f"sensor:{row.name}", at=now)
+            _note(connection, "orphaned", row.name, actor, now, {})
 
 
 def define(connection: Connection, spec: SensorSpec, *, actor: str, now: datetime) -> SensorRow:
@@ -57,7 +58,7 @@ def define(connection: Connection, spec: SensorSpec, *, actor: str, now: datetim
         "name": spec.name,
         "kind": spec.sensor.kind,
         "type": import_path(spec.type),
-        "config": Json(spec.config),
+        "config": spec.config,
         "definition": spec.definition(),
         "interval": spec.every,
         "dedupe": str(spec.dedupe),
@@ -69,14 +70,14 @@ def define(connection: Connection, spec: SensorSpec, *, actor: str, now: datetim
     else:
         due = None if spec.every is None else now + timedelta(seconds=spec.every)
         connection.execute(_INSERT, values, faults=Json([]), next_poll_at=due)
-        record(connection, "sensor.created", actor=actor, resource=f"sensor:{spec.name}", at=now)
+        _note(connection, "created", spec.name, actor, now, {key: values[key] for key in _TOLD})
     return sensor_of(connection.execute("select * from sensor where name = :name", name=spec.name)[0])
 
 
 def withdraw(connection: Connection, name: str, *, actor: str, now: datetime) -> None:
     """Take a sensor off the list; its cursor and history stay for when it returns."""
     connection.execute("update sensor set removed = true, updated_at = :now where name = :name", name=name, now=now)
-    record(connection, "sensor.removed", actor=actor, resource=f"sensor:{name}", at=now)
+    _note(connection, "removed", name, actor, now, {})
 
 
 def _update(connection: Connection, values: dict[str, Any], found: Row, actor: str) -> None:
@@ -87,7 +88,16 @@ def _update(connection: Connection, values: dict[str, Any], found: Row, actor: s
     status, reason = standing(faults, paused=known.paused, reason=known.reason)
     changes = {"version": version, "status": status, "reason": reason, "faults": Json(sorted(faults))}
     connection.execute(_UPDATE, {**values, **changes})
+    if known.orphaned or known.removed:
+        _note(connection, "returned", known.name, actor, values["now"], {"version": version})
     if changed:
-        details = {"version": version}
-        resource = f"sensor:{known.name}"
-        record(connection, "sensor.changed", actor=actor, resource=resource, details=details, at=values["now"])
+        before = {key: str(getattr(known, key)) for key in _TOLD}
+        differs = {key: values[key] for key in _TOLD if str(values[key]) != before[key]}
+        _note(connection, "changed", known.name, actor, values["now"], {"version": version, **differs})
+
+
+def _note(
+    connection: Connection, event: str, name: str, actor: str, now: datetime, details: Mapping[str, object]
+) -> None:
+    """Write into the audit what became of a sensor's definition."""
+    record(connection, f"sensor.{event}", actor=actor, resource=f"sensor:{name}", details=details, at=now)

@@ -64,10 +64,12 @@ def reset(
     Raises:
         SensorNotFound: there is no such sensor.
     """
-    row = _recovered(replace(read(connection, name), cursor_text=cursor))
+    before = read(connection, name)
+    row = _recovered(replace(before, cursor_text=cursor))
     if forget:
         connection.execute("delete from arrival where sensor = :name", name=name)
-    return _write(connection, row, "reset", {"cursor": row.cursor, "forget": forget}, actor, now)
+    details = {"before": before.cursor, "cursor": row.cursor, "forget": forget}
+    return _write(connection, row, "reset", details, actor, now)
 
 
 def rewind(connection: Connection, name: str, to: str, *, actor: str, now: datetime) -> SensorRow:
@@ -79,7 +81,7 @@ def rewind(connection: Connection, name: str, to: str, *, actor: str, now: datet
         SensorNotFound: there is no such sensor.
         ValidationError: it has no such evaluation.
     """
-    row = read(connection, name)
+    before = read(connection, name)
     found = connection.execute("select * from evaluation where sensor = :name and eval_id = :id", name=name, id=to)
     if not found:
         raise ValidationError(f"expected to to be the eval_id of an evaluation of sensor {name!r}, got: {shown(to)}")
@@ -87,8 +89,9 @@ def rewind(connection: Connection, name: str, to: str, *, actor: str, now: datet
     for taken in connection.execute(_TAKEN_SINCE, name=name, last=last):
         free_key(connection, taken.run_key)
     connection.execute(_ARRIVED_SINCE, name=name, last=last)
-    row = replace(row, cursor_text=found[0].cursor_after)
-    return _write(connection, row, "rewound", {"to": to, "cursor": row.cursor}, actor, now)
+    row = replace(before, cursor_text=found[0].cursor_after)
+    details = {"to": to, "before": before.cursor, "cursor": row.cursor}
+    return _write(connection, row, "rewound", details, actor, now)
 
 
 def _recovered(row: SensorRow) -> SensorRow:
