@@ -1,0 +1,183 @@
+"""A service under load that is killed again and again: a process that forks one life of it after the other.
+
+usage: load.py URL FOLDER. It reads orders from its standard input and answers on its standard output:
+
+    life POINT    fork a life, which dies at POINT, or nowhere when that is `-`: `born PID`, and at last `ended STATUS`
+    push ID       in a life: push a message; `pushed ID` when it is acknowledged
+    ask ID        in a life: ask for a run; `asked ID` when it is acknowledged
+    stop          in a life: wait for a slow call, and stop without waiting for its end
+    drain         in a life: finish everything, and stop
+
+The sensor `items` finds as many items as the file `source` has bytes. Each call of a function adds a line to `calls`
+before it does anything. What a life reads of its orders is never more than the line that it serves, so the next life
+gets none of it, and what this one left over is nobody's: whoever gives orders repeats what was not acknowledged.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import gevent  # noqa: F401 - imported once, not in each life
+
+import flowstone as fs
+from actors.testing import crash
+from flowstone.failpoints import arm
+from flowstone.io import FilesIO
+from flowstone.sensors import Push, TriggerEvent
+
+# A life that hangs is aborted, and says where it hung.
+faulthandler.enable()
+url, folder = sys.argv[1], Path(sys.argv[2])
+if url.startswith("postgresql:"):
+    import flowstone.state.postgres  # noqa: F401 - as above
+orders = open(0, "rb", buffering=0, closefd=False)  # reads no further than the line that is asked for
+shop = fs.Pipeline("shop")
+runtime = fs.Runtime(shop, store=url, io_managers={"files": FilesIO(folder / "values")}, io_manager="files")
+slow = threading.Event()
+
+
+def tell(text: str) -> None:
+    """Answer with one line, whole or not at all."""
+    os.write(1, f"{text}\n".encode())
+
+
+def note(*words: object) -> None:
+    """Add a line to the calls, whole or not at all."""
+    descriptor = os.open(folder / "calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{' '.join(map(str, words))}\n".encode())
+    os.close(descriptor)
+
+
+def rest(seconds: float) -> None:
+    """Take long enough for kills to find the call in progress."""
+    threading.Event().wait(seconds)
+
+
+@shop.asset(retry=fs.RetryPolicy(max_attempts=3, base=0.01, on=(ValueError,)))
+def raw(context: Any) -> str:
+    """One item as it came; what is asked for fails at first, some are slow, some crash their run's actor once."""
+    note("raw", context.run_id, context.attempt)
+    kind, number = context.partition.split("-")
+    rest(0.01)
+    if kind == "crash" and (folder / "calls").read_text().count(f"raw {context.run_id} ") == 1:
+        crash(runtime.actor("services", "runs", "materializers", context.run_id))
+        rest(0.05)
+    elif kind == "slow":
+        slow.set()
+        rest(0.5)
+    elif (kind == "ask" or int(number) % 5 == 0) and context.attempt == 1:
+        raise ValueError("not yet")
+    return str(context.partition)
+
+
+@shop.asset
+def side(context: Any) -> None:
+    """What takes its time beside `raw`, which is attempted again meanwhile."""
+    note("side", context.run_id, context.attempt)
+    rest(0.06)
+
+
+@shop.asset
+def report(context: Any, raw: str, side: None) -> str:
+    """What is made of an item."""
+    note("report", context.run_id, context.attempt)
+    return f"report of {raw}"
+
+
+@shop.asset
+def beat(context: Any) -> str:
+    """One second."""
+    note("beat", context.run_id, context.attempt)
+    return str(context.partition)
+
+
+@shop.asset
+def pulse(context: Any) -> None:
+    """One day, again and again."""
+    note("pulse", context.run_id, context.attempt)
+
+
+def second(moment: datetime) -> datetime:
+    """A rule that is the user's own."""
+    return moment
+
+
+def delivered(event: TriggerEvent) -> None:
+    """The callback of `items`."""
+    note("delivered", event.delivery_id, event.partition)
+
+
+class Growing(fs.Sensor):
+    """A source that grows."""
+
+    def init(self) -> dict[str, int]:
+        """Nothing was seen."""
+        return {"seen": 0}
+
+    def poll(self, state: dict[str, int]) -> fs.Trigger | fs.NoTrigger:
+        """What came since."""
+        size = (folder / "source").stat().st_size
+        if size == state["seen"]:
+            return fs.NoTrigger()
+        return fs.Trigger(*(f"item-{number}" for number in range(state["seen"], size)), state={"seen": size})
+
+
+shop.sensor("items", Growing(), every="20ms", target="+report", on_trigger=delivered)
+shop.sensor("messages", Push(), target="+report", partition=lambda message: message)
+shop.schedule("beat", every="1s", partition=second, misfire="all", overlap="allow")
+shop.schedule("pulse", every="1s", overlap="queue_one")
+
+
+def push(identifier: str) -> None:
+    """Push a message under an id that is also its partition."""
+    runtime.sensors.push("messages", identifier, message_id=identifier)
+    tell(f"pushed {identifier}")
+
+
+def ask(identifier: str) -> None:
+    """Ask for a run under a key that is also its partition."""
+    runtime.materialize_async("+report", partition=identifier, run_key=identifier)
+    tell(f"asked {identifier}")
+
+
+def serve() -> None:
+    """One life, to its end."""
+    callers = []
+    with runtime:
+        for schedule in runtime.schedules.list():
+            if not schedule.enabled:
+                runtime.schedules.resume(schedule.name)
+        for order in orders:
+            word, *rest_of_order = order.decode().split()
+            if word in ("push", "ask"):
+                callers.append(threading.Thread(target={"push": push, "ask": ask}[word], args=rest_of_order))
+                callers[-1].start()
+            elif word == "stop":
+                slow.wait(10)
+                runtime.stop(timeout=0)
+                return
+            elif word == "drain":
+                for caller in callers:
+                    caller.join()
+                for name in ("beat", "pulse"):
+                    runtime.schedules.pause(name)
+                runtime.sensors.poll("items")
+                runtime.drain(timeout=60)
+                return
+
+
+for line in orders:
+    if line.startswith(b"life "):
+        pid = os.fork()
+        if not pid:
+            arm(line.decode().split()[1].strip("-"))
+            serve()
+            os._exit(0)
+        tell(f"born {pid}")
+        tell(f"ended {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}")
