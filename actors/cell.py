@@ -148,18 +148,32 @@ class Cell(Task):
     # -- a turn
 
     def run(self) -> None:
+        # One function, since each call for each message shows.
         self.last_at = self.system.monotonic()
         mailbox, left = self.mailbox, self.backend.fair_share
         while left:
-            if self.urgent and self._obey():
-                return
-            if not mailbox:
+            if self.urgent and self._obey() or not mailbox:
                 return
             envelope = mailbox.popleft() if self.plain else self.take()
-            if self.traced:
-                self._handle_traced(envelope)
+            began = time.perf_counter() if self.traced else 0.0
+            message, self.in_hand, _ = envelope
+            kind = self.last = type(message)
+            self.handled += 1
+            self.current = message
+            try:
+                answer = SPECIAL[kind](self, message) if kind in SPECIAL else self.actor.receive(message)
+            except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
+                self._crashed(message, envelope[1], error)
             else:
-                self._handle(envelope)
+                reply = self.in_hand
+                if reply is not None:
+                    self.in_hand = None
+                    reply.offer(answer)
+                self.current = None
+                if self.stopping is not None:
+                    self.finish(self.stopping)
+            if began:
+                self._trace(message, time.perf_counter() - began)
             if self.dead:
                 return
             left -= 1
@@ -186,32 +200,9 @@ class Cell(Task):
             self.urgent.append(late)
         return self.dead
 
-    def _handle(self, envelope: Envelope) -> None:
-        message, self.in_hand, _ = envelope
-        kind = self.last = type(message)
-        self.handled += 1
-        self.current = message
-        try:
-            if kind in SPECIAL:
-                answer = SPECIAL[kind](self, message)
-            else:
-                answer = self.actor.receive(message)
-        except BaseException as error:  # noqa: B036 - whatever it was, it ends this actor alone
-            self._crashed(message, envelope[1], error)
-            return
-        reply = self.in_hand
-        if reply is not None:
-            self.in_hand = None
-            reply.offer(answer)
-        self.current = None
-        if self.stopping is not None:
-            self.finish(self.stopping)
-
-    def _handle_traced(self, envelope: Envelope) -> None:
-        began = time.perf_counter()
-        self._handle(envelope)
+    def _trace(self, message: Any, seconds: float) -> None:
         error = self.reason if isinstance(self.reason, BaseException) else None
-        self.system.events.emit(MessageHandled(self._path, envelope[0], time.perf_counter() - began, error))
+        self.system.events.emit(MessageHandled(self._path, message, seconds, error))
 
     def _crashed(self, message: Any, reply: Reply | None, error: BaseException) -> None:
         if self.dead:

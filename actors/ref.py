@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
-from actors.backends.answers import ThreadAnswer, note_room
+from actors.backends.answers import ThreadAnswer, ask_for_future, note_room
 from actors.backends.base import RUNNERS
 from actors.backends.futures import Future, refuse_cycle
 from actors.cell import Cell
@@ -69,29 +69,21 @@ class ActorRef(pykka.ActorRef[Any]):
         Raises AskTimeout after `timeout` seconds, ActorDeadError when the actor ends before it answers, and what
         the actor raised.
         """
-        if not block:
-            return self._future(message)
         runner, target = RUNNERS.get(get_ident()), self._target
+        if not block:
+            return ask_for_future(target, message, self._slot)
         if runner is None:
             answer = ThreadAnswer(target)
             taken = self._post(target, (message, answer, self._slot))
             if taken is not True:
                 note_room(target, taken, answer)
             return answer.get(timeout)
-        if runner.quick_ask is not None:
-            return runner.quick_ask(target, message, self._slot, timeout)
+        if (quick_ask := runner.quick_ask) is not None:
+            return quick_ask(target, message, self._slot, timeout)
         asking, asked = runner.task(), target.present
         if asking is not None and asked is not None and (asked is asking or asked.waiting_for is not None):
             refuse_cycle(asking, target)
-        return self._future(message).get(timeout=timeout)
-
-    def _future(self, message: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.target = self._target
-        taken = self._post(self._target, (message, future, self._slot))
-        if taken is not True:
-            note_room(self._target, taken, future)
-        return future
+        return ask_for_future(target, message, self._slot).get(timeout=timeout)
 
     def stop(self, *, block: bool = True, timeout: float | None = None, reason: Any = NORMAL) -> Any:
         """Let the actor end with `reason`; returns whether it was alive (or a future of that when `block` is False).

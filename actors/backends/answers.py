@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.backends.base import Reply, Target
+from actors.backends.futures import Future
 from actors.errors import AskTimeout
 from actors.raw import Lock, get_ident
 
 if TYPE_CHECKING:
-    from actors.backends.futures import Future
     from greenlet import greenlet
 
-__all__ = ["GreenletAnswer", "ThreadAnswer", "note_room"]
+__all__ = ["GreenletAnswer", "ThreadAnswer", "ask_for_future", "note_room"]
 
 
 class Hub(Protocol):
@@ -47,31 +47,25 @@ class Hub(Protocol):
 class GreenletAnswer:
     """The answer that one greenlet of a hub is parked for."""
 
-    __slots__ = ("_hub", "done", "error", "greenlet", "target", "value", "waiting")
+    __slots__ = ("_hub", "greenlet", "outcome", "target")
 
     def __init__(self, hub: Hub, parked: greenlet, target: Target) -> None:
         self._hub = hub
+        # None as soon as the asker goes on: what is ready a second time, late or after a kill, then finds nobody.
         self.greenlet: greenlet | None = parked
         self.target: Target | None = target
-        self.waiting = True
-        self.done = False
-        self.value: Any = None
-        self.error: BaseException | None = None
+        self.outcome: tuple[Any, BaseException | None] | None = None
 
     def offer(self, value: Any, error: BaseException | None = None) -> None:
         """Answer, from any thread; what comes later goes nowhere."""
         hub = self._hub
         if get_ident() != hub.ident:
             hub.cross(self, (value, error))
-        elif not self.done:
-            self.done = True
-            self.value = value
-            self.error = error
-            if self.waiting:
-                self.waiting = False
-                hub.ready.append(self)
-                if not hub.kicked:
-                    hub.kick()
+        elif self.outcome is None:
+            self.outcome = (value, error)
+            hub.ready.append(self)
+            if not hub.kicked:
+                hub.kick()
 
     def deliver(self, item: tuple[Any, BaseException | None]) -> bool:
         """Answer; called on the hub for an `offer` from another thread."""
@@ -80,12 +74,8 @@ class GreenletAnswer:
 
     def expire(self) -> None:
         """Let the greenlet go on without an answer; from any thread."""
-        self._hub.call(self._expire)
-
-    def _expire(self) -> None:
-        if self.waiting:
-            self.waiting = False
-            self._hub.make_ready(self)
+        hub = self._hub
+        hub.call(lambda: hub.make_ready(self))
 
     def describe(self) -> str:
         """Return whose answer this is, for messages."""
@@ -145,3 +135,13 @@ def note_room(target: Target, taken: bool | Future[None], answer: Reply) -> None
 
     if not taken.on_done(look):
         look()
+
+
+def ask_for_future(target: Target, message: Any, slot: Any) -> Future[Any]:
+    """Send `message`, and return the future of its answer."""
+    future: Future[Any] = Future()
+    future.target = target
+    taken = target.backend.post(target, (message, future, slot))
+    if taken is not True:
+        note_room(target, taken, future)
+    return future

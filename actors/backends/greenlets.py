@@ -17,13 +17,13 @@ import gevent
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from actors.backends.alarm import Alarm
-from actors.backends.answers import GreenletAnswer, note_room
-from actors.backends.base import RUNNERS, Backend, Target, Task
+from actors.backends.answers import GreenletAnswer, ask_for_future, note_room
+from actors.backends.base import RUNNERS, Backend, Envelope, Target, Task
 from actors.backends.bridge import Bridge, Call, Offer
 from actors.backends.futures import Future, refuse_cycle
 from actors.backends.work import WorkCount
 from actors.backends.workers import Parked, Throw, Worker
-from actors.clock import Clock, RealClock, TimerHandle
+from actors.clock import Clock, RealClock
 from actors.errors import AskTimeout, WouldBlock
 from actors.raw import get_ident, is_patched, start_thread
 
@@ -50,7 +50,7 @@ class GreenletBackend(Backend):
         self.clock: Clock = self.real
         self.own_thread = not is_patched()
         self.ident = 0
-        self.quick_ask = self._ask
+        self.quick_ask = self.ask
         self.ready: deque[Any] = deque()
         self.workers: set[Worker] = set()
         self.turns = 0
@@ -215,71 +215,68 @@ class GreenletBackend(Backend):
             if task is not None:
                 task.waiting_for = None
                 if task.hung:
-                    task.hung = False
-                    self._activate()
+                    self._own_up(task)
             if timer is not None:
                 timer.cancel()
             if not future.done:
                 future.forget(wake)
         return future.done
 
-    def _ask(self, target: Any, message: Any, slot: Any, timeout: float | None) -> Any:
-        """Ask without a future where asker and asked are both actors of this hub."""
+    def ask(self, target: Any, message: Any, slot: Any, timeout: float | None) -> Any:
+        """Ask, without a future where asker and asked are both actors of this hub."""
         here = getcurrent()
         if type(here) is not Worker or target.backend is not self:
             return self._ask_elsewhere(target, message, slot, timeout)
         task: Any = here.current
-        asked = target.present
+        asked = target if slot is None else target.present
         if asked is not None and (asked is task or asked.waiting_for is not None):
             refuse_cycle(task, target)
         answer = GreenletAnswer(self, here, target)
-        worker: Worker | None = None
-        if asked is None or asked.scheduled or asked.dead or self.ready or not self.turns & LOOK:
-            taken = target.deliver((message, answer, slot))
-            if taken is not True:
-                note_room(target, taken, answer)
-        else:
-            # The asked actor is idle and would be next: there without going over the hub.
-            asked.scheduled = True
-            asked.mailbox.append((message, answer, slot))
-            self._active += 1
-            self.turns += 1
-            self._on = asked
-            worker = self._pool.pop() if self._pool else Worker(self)
-        if not answer.done:
-            task.waiting_for = answer
-            timer = None if timeout is None else self.clock.call_after(timeout, answer.expire)
-            try:
-                if worker is None:
+        task.waiting_for = answer
+        timer = None if timeout is None else self.clock.call_after(timeout, answer.expire)
+        try:
+            if asked is None or asked.scheduled or asked.dead or self.ready or not self.turns & LOOK:
+                self._deliver(target, (message, answer, slot))
+                if answer.outcome is None:
                     self.switch_to_hub()
-                else:
-                    worker.switch(asked)
-            finally:
-                self._came_back(task, answer, timer)
-            if not answer.done:
-                raise AskTimeout(answer.describe(), timeout or 0.0)
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
+            else:
+                # The asked actor is idle and would be next: there without going over the hub.
+                asked.scheduled = True
+                asked.mailbox.append((message, answer, slot))
+                self._active += 1
+                if not self._bridge.held:
+                    self._bridge.hold()
+                self.turns += 1
+                self._on = asked
+                (self._pool.pop() if self._pool else Worker(self)).switch(asked)
+        finally:
+            answer.greenlet = task.waiting_for = None
+            if timer is not None:
+                timer.cancel()
+            if task.hung:
+                self._own_up(task)
+        if answer.outcome is None:
+            raise AskTimeout(answer.describe(), timeout or 0.0)
+        value, error = answer.outcome
+        if error is not None:
+            raise error
+        return value
 
-    def _came_back(self, task: Task, waited_for: Any, timer: TimerHandle | None) -> None:
-        waited_for.greenlet = task.waiting_for = None
-        if task.hung:
-            task.hung = False
-            self._activate()
-        if timer is not None:
-            timer.cancel()
+    def _deliver(self, target: Target, envelope: Envelope) -> None:
+        taken = target.deliver(envelope)
+        if taken is not True and envelope[1] is not None:
+            note_room(target, taken, envelope[1])
+
+    def _own_up(self, task: Task) -> None:
+        """Count a task that goes on after all."""
+        task.hung = False
+        self._activate()
 
     def _ask_elsewhere(self, target: Any, message: Any, slot: Any, timeout: float | None) -> Any:
         task = self.task()
         if task is not None:
             refuse_cycle(task, target)
-        future: Future[Any] = Future()
-        future.target = target
-        taken = target.backend.post(target, (message, future, slot))
-        if taken is not True:
-            note_room(target, taken, future)
-        return future.get(timeout=timeout)
+        return ask_for_future(target, message, slot).get(timeout=timeout)
 
     def schedule(self, task: Task) -> None:
         self._active += 1
@@ -299,8 +296,7 @@ class GreenletBackend(Backend):
         """Take back a worker after a task's turn; returns where it should switch to, None when it is not kept."""
         if (task.mailbox or task.urgent) and not task.dead:
             if task.hung:
-                task.hung = False
-                self._activate()
+                self._own_up(task)
             self.ready.append(task)
         else:
             task.scheduled = False
