@@ -4,15 +4,16 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 from flowstone.cli.settings import Settings
 from flowstone.client import Client
-from flowstone.errors import ConfigError, StoreUnavailable, did_you_mean, shown
+from flowstone.errors import ConfigError, FlowstoneError, StoreUnavailable, did_you_mean, shown
 from flowstone.pipeline import Pipeline
 from flowstone.state.url import Kind, place_of
 
-__all__ = ["client_of", "load_pipeline", "require_store", "store_client"]
+__all__ = ["client_of", "load_pipeline", "names_in", "require_store", "store_client"]
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
@@ -53,6 +54,15 @@ def store_client(settings: Settings) -> Client:
     config = settings.config
     require_store(config.store)
     return Client(store=config.store, namespace=config.namespace, secret=config.secret)
+
+
+def names_in(settings: Settings, names: Callable[[Client], Iterable[str]]) -> list[str]:
+    """Names that the store knows, to complete a word with; none when there is no store to ask, whatever the reason."""
+    try:
+        with store_client(settings) as client:
+            return list(names(client))
+    except FlowstoneError:
+        return []
 
 
 def require_store(url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -11,9 +11,13 @@ from typing import Any
 import click
 
 from flowstone import durations
-from flowstone.errors import ValidationError, shown
+from flowstone.cli.loading import names_in
+from flowstone.cli.settings import settings_of
+from flowstone.client import Client
+from flowstone.core.partitions import decode_partition
+from flowstone.errors import PartitionError, ValidationError, shown
 
-__all__ = ["BY", "DURATION", "INSTANT", "JSON", "page_options", "status_option"]
+__all__ = ["BY", "DURATION", "INSTANT", "JSON", "PARTITION", "name_argument", "page_options", "status_option"]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -60,8 +64,32 @@ class JsonText(click.ParamType[Any]):
             self.fail(f"expected JSON, got: {shown(value)} ({error}); quote it for the shell: '\"text\"'", param, ctx)
 
 
+class PartitionText(click.ParamType[Any]):
+    """A partition to look for, as rows show it or as the store holds it."""
+
+    name = "partition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The date or instant that the text looks like, else the text."""
+        try:
+            return decode_partition(value)
+        except PartitionError as error:
+            self.fail(str(error), param, ctx)
+
+
 INSTANT, DURATION, JSON = Instant(), Duration(), JsonText()
 
+
+def name_argument(names: Callable[[Client], Iterable[str]]) -> Decorator:
+    """`NAME`, which shells complete with the names that the store knows."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names_in(settings_of(context), names) if name.startswith(incomplete)]
+
+    return click.argument("name", shell_complete=complete)
+
+
+PARTITION = click.option("--partition", type=PartitionText(), metavar="P", help="Only those of this partition.")
 BY = click.option("--by", metavar="WHO", help="Who acts, for the audit; you by default.")
 
 

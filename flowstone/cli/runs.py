@@ -4,9 +4,10 @@ import click
 
 from flowstone.cli.kinds import MATERIALIZATION, RUN
 from flowstone.cli.loading import store_client
-from flowstone.cli.options import page_options, status_option
+from flowstone.cli.options import PARTITION, page_options, status_option
 from flowstone.cli.output import print_json, print_row, print_rows
 from flowstone.cli.settings import Group, settings_of
+from flowstone.core.partitions import Partition
 from flowstone.core.run import RunStatus
 from flowstone.errors import ValidationError
 
@@ -21,15 +22,22 @@ def runs() -> None:
 @runs.command("list")
 @status_option(RunStatus)
 @click.option("--asset", metavar="NAME", help="Only those of this asset or selection.")
+@PARTITION
 @page_options
 @click.pass_context
 def list_(
-    context: click.Context, status: str | None, asset: str | None, limit: int, cursor: str | None
+    context: click.Context,
+    status: str | None,
+    asset: str | None,
+    partition: Partition,
+    limit: int,
+    cursor: str | None,
 ) -> None:
     """List runs, newest first."""
     settings = settings_of(context)
     with store_client(settings) as client:
-        print_rows(client.runs.list(status=status, asset=asset, limit=limit, cursor=cursor), RUN, as_json=settings.json)
+        found = client.runs.list(status=status, asset=asset, partition=partition, limit=limit, cursor=cursor)
+        print_rows(found, RUN, as_json=settings.json)
 
 
 @runs.command()

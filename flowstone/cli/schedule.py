@@ -7,13 +7,15 @@ import click
 
 from flowstone.cli.kinds import SCHEDULE, TICK
 from flowstone.cli.loading import client_of
-from flowstone.cli.options import BY, INSTANT, page_options, status_option
+from flowstone.cli.options import BY, INSTANT, PARTITION, name_argument, page_options, status_option
 from flowstone.cli.output import print_json, print_row, print_rows, print_table
 from flowstone.cli.settings import Group, settings_of
 from flowstone.core.partitions import Partition
 from flowstone.schedules.policies import TickStatus
 
 __all__ = ["schedule"]
+
+NAME = name_argument(lambda client: (row.name for row in client.schedules.list()))
 
 
 @click.group(cls=Group)
@@ -31,7 +33,7 @@ def list_(context: click.Context) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@NAME
 @click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many instants.")
 @click.pass_context
 def preview(context: click.Context, name: str, count: int) -> None:
@@ -46,7 +48,7 @@ def preview(context: click.Context, name: str, count: int) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@NAME
 @click.option("--partition", metavar="P", help="Instead of what the schedule's rule gives.")
 @click.option("--at", type=INSTANT, metavar="INSTANT", help="Make the tick of that instant; twice makes one.")
 @BY
@@ -62,7 +64,7 @@ def trigger(context: click.Context, name: str, partition: str | None, at: dateti
 
 
 @schedule.command()
-@click.argument("name")
+@NAME
 @BY
 @click.pass_context
 def pause(context: click.Context, name: str, by: str | None) -> None:
@@ -73,7 +75,7 @@ def pause(context: click.Context, name: str, by: str | None) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@NAME
 @BY
 @click.pass_context
 def resume(context: click.Context, name: str, by: str | None) -> None:
@@ -84,13 +86,16 @@ def resume(context: click.Context, name: str, by: str | None) -> None:
 
 
 @schedule.command()
-@click.argument("name")
+@NAME
 @status_option(TickStatus)
+@PARTITION
 @page_options
 @click.pass_context
-def history(context: click.Context, name: str, status: str | None, limit: int, cursor: str | None) -> None:
+def history(
+    context: click.Context, name: str, status: str | None, partition: Partition, limit: int, cursor: str | None
+) -> None:
     """Show the ticks of a schedule, newest first."""
     settings = settings_of(context)
     with client_of(settings) as client:
-        ticks = client.schedules.history(name, status=status, limit=limit, cursor=cursor)
+        ticks = client.schedules.history(name, status=status, partition=partition, limit=limit, cursor=cursor)
         print_rows(ticks, TICK, as_json=settings.json)

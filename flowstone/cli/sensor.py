@@ -11,12 +11,14 @@ import click
 
 from flowstone.cli.kinds import EVALUATION, SENSOR
 from flowstone.cli.loading import client_of
-from flowstone.cli.options import BY, INSTANT, JSON, page_options, status_option
+from flowstone.cli.options import BY, INSTANT, JSON, name_argument, page_options, status_option
 from flowstone.cli.output import print_row, print_rows
 from flowstone.cli.settings import Group, Settings, settings_of
 from flowstone.sensors.rows import EvaluationRow, EvaluationStatus
 
 __all__ = ["sensor"]
+
+NAME = name_argument(lambda client: (row.name for row in client.sensors.list()))
 
 
 @click.group(cls=Group)
@@ -34,7 +36,7 @@ def list_(context: click.Context) -> None:
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @click.pass_context
 def poll(context: click.Context, name: str) -> int:
     """Poll a sensor once, in this process."""
@@ -44,7 +46,7 @@ def poll(context: click.Context, name: str) -> int:
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @click.argument("message", type=JSON, metavar="JSON")
 @click.option("--message-id", metavar="ID", help="By which the message is known: one id, one evaluation.")
 @click.pass_context
@@ -56,7 +58,7 @@ def push(context: click.Context, name: str, message: Any, message_id: str | None
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @click.option("--reason", metavar="TEXT", help="Why, for those who look at it later.")
 @BY
 @click.pass_context
@@ -68,7 +70,7 @@ def pause(context: click.Context, name: str, reason: str | None, by: str | None)
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @BY
 @click.pass_context
 def resume(context: click.Context, name: str, by: str | None) -> None:
@@ -79,7 +81,7 @@ def resume(context: click.Context, name: str, by: str | None) -> None:
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @click.argument("state", type=JSON, metavar="JSON")
 @BY
 @click.pass_context
@@ -91,7 +93,7 @@ def reset(context: click.Context, name: str, state: Any, by: str | None) -> None
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @click.option("--to", required=True, metavar="EVAL_ID", help="The evaluation to go on after.")
 @BY
 @click.pass_context
@@ -103,7 +105,7 @@ def rewind(context: click.Context, name: str, to: str, by: str | None) -> None:
 
 
 @sensor.command()
-@click.argument("name")
+@NAME
 @status_option(EvaluationStatus)
 @click.option("--since", type=INSTANT, metavar="INSTANT", help="Only those at or after it.")
 @page_options

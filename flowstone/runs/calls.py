@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from actors import AskTimeout
 from flowstone.audit.who import who
+from flowstone.core.catalog import Catalog
 from flowstone.core.keywords import check_keywords
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
 from flowstone.core.run_key import hand_key
 from flowstone.durations import seconds
 from flowstone.errors import (
+    AssetNotFound,
     ExecutionError,
     FlowstoneError,
     RunKeyConflict,
@@ -32,7 +35,7 @@ from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.page import Page
 
-__all__ = ["OPTIONS", "Handle", "Materializations", "Runs", "ask", "value_of"]
+__all__ = ["OPTIONS", "Handle", "Materializations", "Runs", "ask", "stored_partition", "value_of"]
 
 OPTIONS = ("run_key", "tags", "priority", "force", "io_manager")
 """What `ask` takes by keyword."""
@@ -200,11 +203,20 @@ class Runs:
         self._services = services
 
     def list(
-        self, *, status: str | None = None, asset: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        *,
+        status: str | None = None,
+        asset: str | None = None,
+        partition: Partition = None,
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> Page[Run]:
-        """Runs, newest first, a page at a time."""
+        """Runs, newest first, a page at a time; `partition=None` is any."""
+        stored = stored_partition(self._services.catalog, asset, partition)
         return self._services.database.read(
-            lambda connection: store.list_runs(connection, status=status, asset=asset, limit=limit, cursor=cursor)
+            lambda connection: store.list_runs(
+                connection, status=status, asset=asset, partition=stored, limit=limit, cursor=cursor
+            )
         )
 
     def get(self, run_id: str) -> Run:
@@ -265,6 +277,19 @@ class Materializations:
                 connection, run_id=run_id, asset=asset, partition=encoded, status=status
             )
         )
+
+
+def stored_partition(catalog: Catalog, asset: str | None, partition: Partition) -> str | None:
+    """The stored form of a partition to look for, read as that of a selection where this is known; None for any.
+
+    Raises:
+        PartitionError: it is no legal partition, or the selection's set does not hold it.
+    """
+    if partition is None:
+        return None
+    with suppress(AssetNotFound):
+        partition = partition if asset is None else catalog.read_partition(asset, partition)
+    return encode_partition(partition)
 
 
 def _rebuilt(text: str) -> FlowstoneError:

@@ -120,15 +120,17 @@ def list_runs(
     *,
     status: str | None = None,
     asset: str | None = None,
+    partition: str | None = None,
     limit: int = 100,
     cursor: str | None = None,
 ) -> Page[Run]:
-    """Runs, newest first, without the rows of their assets.
+    """Runs, newest first, without the rows of their assets; `partition` in its stored form.
 
     Raises:
         ValidationError: a cursor that no page gave, or a limit below 1.
     """
-    return page(connection, "run", run_of, {"status": status, "asset": asset}, limit=limit, cursor=cursor)
+    filters = {"status": status, "asset": asset, "partition": partition}
+    return page(connection, "run", run_of, filters, limit=limit, cursor=cursor)
 
 
 def materializations(

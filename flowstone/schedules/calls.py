@@ -16,6 +16,7 @@ from flowstone.core.keywords import check_keywords
 from flowstone.core.partitions import Partition
 from flowstone.errors import RuntimeStopped, ValidationError, shown
 from flowstone.outcome import Outcome
+from flowstone.runs.calls import stored_partition
 from flowstone.runs.services import Services
 from flowstone.schedules import store
 from flowstone.schedules.due import Account
@@ -173,9 +174,17 @@ class Schedules:
         return tuple(instants[1:])
 
     def history(
-        self, name: str, *, limit: int = 100, cursor: str | None = None, status: str | None = None
+        self,
+        name: str,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        status: str | None = None,
+        partition: Partition = None,
     ) -> Page[Tick]:
         """The ticks of a schedule, newest first; `cursor` is the `next_cursor` of the page before.
+
+        `partition=None` is any.
 
         Raises:
             ScheduleNotFound: there is no schedule of this name, and there was none that left a tick.
@@ -184,6 +193,9 @@ class Schedules:
         filters = {"schedule": name, "status": None if status is None else choice(TickStatus, status, "status")}
 
         def query(connection: Connection) -> Page[Tick]:
+            known = store.find(connection, name)
+            target = None if known is None else known.target
+            filters["partition"] = stored_partition(self._services.catalog, target, partition)
             found = page(connection, "tick", Tick.read, filters, limit=limit, cursor=cursor)
             if not found and not connection.execute("select 1 from tick where schedule = :name limit 1", name=name):
                 store.get(connection, name)

@@ -16,6 +16,16 @@ def test_runs_are_listed_newest_first_and_filtered(call):
     assert first["run_id"] in call("runs", "list").out
 
 
+def test_runs_and_ticks_are_found_by_their_partition(call):
+    run_id = call("schedule", "trigger", "daily", "--partition", "2025-01-15", "--json").json["run_id"]
+    call("schedule", "trigger", "daily", "--partition", "2025-01-16")
+    for partition in ("2025-01-15", "d:2025-01-15"):
+        for command in (("runs", "list"), ("schedule", "history", "daily")):
+            (row,) = call(*command, "--partition", partition, "--json").json
+            assert (row["run_id"], row["partition"]) == (run_id, "2025-01-15")
+    assert call("runs", "list", "--partition", "t:damaged").code == 2
+
+
 def test_one_run_is_shown_with_its_assets(call):
     run_id = call("sensor", "poll", "counting", "--json").json["run_ids"][0]
     run = call("runs", "show", run_id, "--json").json

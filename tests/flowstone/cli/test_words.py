@@ -64,3 +64,12 @@ def test_a_shell_gets_its_completion(flowstone, environment, shell):
 def test_words_are_completed(flowstone, environment):
     environment |= {"_FLOWSTONE_COMPLETE": "bash_complete", "COMP_WORDS": "flowstone schedule tri", "COMP_CWORD": "2"}
     assert flowstone().stdout.split() == ["plain,trigger"]
+
+
+def test_names_that_the_store_knows_are_completed(flowstone, environment):
+    assert flowstone("--app", "market:market", "--store", "sqlite:///market.db", "schedule", "list").returncode == 0
+    words = "flowstone --store sqlite:///market.db schedule pause d"
+    environment |= {"_FLOWSTONE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
+    assert flowstone().stdout.split() == ["plain,daily"]
+    environment["COMP_WORDS"] = words.replace("market.db", "none.db")
+    assert flowstone().stdout.strip() == ""
