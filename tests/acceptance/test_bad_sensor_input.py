@@ -195,12 +195,11 @@ def test_any_text_is_a_partition_a_payload_and_the_key_of_an_arrival(
 DAMAGED = ["", "not json", "null", "[]", '{"v":9,"type":"ScriptedSensor","state":1}', "[" * 9999]
 
 
+@pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
 @pytest.mark.parametrize("damaged", DAMAGED)
 def test_a_cursor_that_can_not_be_read_is_an_error_until_the_sensor_is_reset(
     start_on_each: Start, shop: fs.Pipeline, feed: ScriptedSensor, store_url: str, damaged: str
 ) -> None:
-    if store_url == "memory://":
-        pytest.skip("nobody else reaches a store in memory")
     runtime = start_on_each(shop)
     with Database.open(store_url, exclusive=False) as other:
         damage = "update sensor set cursor = :damaged where name = 'feed'"
