@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +12,12 @@ import flowstone as fs
 import pytest
 from actors import RealClock
 from actors.testing import ManualClock, crash
-from flowstone.health import AHEAD, LATE, Health, HealthStatus, Part, schedule_part, sensor_part
+from flowstone.health import AHEAD, LATE, Health, HealthStatus, Part, health_of, schedule_part, sensor_part
 from flowstone.runs.dispatcher import Dispatcher
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.schedules.schedule import Schedule
 from flowstone.schedules.scheduler import Scheduler
+from flowstone.sensors.book import SensorBook
 from flowstone.sensors.deliveries import Deliveries
 from flowstone.sensors.outbox import Waiting
 from flowstone.sensors.rows import SensorRow, SensorStatus
@@ -347,3 +349,34 @@ def test_a_runtime_that_does_not_run_is_down(start: Start) -> None:
     runtime = start(Shop().pipeline)
     runtime.stop()
     assert str(runtime.health()) == "down\nruntime root is down: it is not running"
+
+
+class Ill:
+    """A store that can't be read, or whose last transaction could not be committed."""
+
+    url = "sqlite:///ill.db"
+
+    def __init__(self, database: Any, *, readable: bool) -> None:
+        self.database, self.readable = database, readable
+        self.fault = fs.StoreUnavailable("the disk is full")
+
+    def read(self, query: Any) -> Any:
+        if not self.readable:
+            raise fs.StoreUnavailable("the file is gone")
+        return self.database.read(query)
+
+
+@pytest.mark.parametrize(("readable", "reason"), [(True, "the disk is full"), (False, "the file is gone")])
+def test_a_store_that_fails_is_down_and_the_rest_is_told_as_far_as_it_is_known(
+    start: Start, readable: bool, reason: str
+) -> None:
+    services = start(Shop().pipeline)._services
+    health = health_of(replace(services, database=Ill(services.database, readable=readable)), SensorBook(), None)
+    assert str(health) == f"down\nstore sqlite:///ill.db is down: {reason}"
+    assert ("actor", "scheduler") in {(each.kind, each.name) for each in health.parts}
+    assert ("schedule", "minutes") in {(each.kind, each.name) for each in health.parts} or not readable
+
+
+def test_a_tree_that_gave_up_is_down_with_its_reason(start: Start) -> None:
+    health = health_of(start(Shop().pipeline)._services, SensorBook(), ValueError("no"))
+    assert str(health) == "down\nruntime root is down: its tree of actors gave up: ValueError('no')"

@@ -365,6 +365,13 @@ def test_attempts_that_fail_are_exceptions_of_which_the_last_is_final(world: Cal
     assert len(shop.told("run.started")) == 1
 
 
+def test_a_request_that_finds_its_run_is_told_once(world: Callable[..., World]) -> None:
+    shop = world()
+    for _ in range(2):
+        shop.runtime.materialize_async("report", run_key="mine")
+    assert [about["run_key"] for _, about in shop.told("run.requested")] == ["mine"]
+
+
 def test_a_skip_is_a_stop_with_its_reason(world: Callable[..., World]) -> None:
     shop = world()
     shop.answers[:] = [fs.Skip("nothing to do")]
