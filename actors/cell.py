@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from actors.backends.base import Envelope, Reply, Task
 from actors.backends.futures import Future
 from actors.errors import ActorDeadError
-from actors.events import ActorCrashed, ActorStopped, MessageHandled
+from actors.events import MessageHandled
 from actors.messages import KILLED, ChildExited, ExitSignal, Start, StopBy, Watch, is_normal
-from actors.report import masked, shorten
+from actors.report import report_end
 from actors.signals import FORGIVING, SIGNALS, SPECIAL, answer_for
 
 if TYPE_CHECKING:
@@ -282,7 +282,8 @@ class Cell(Task):
         failed_start = self.status == "starting"
         self.status = "ended"
         self._clear_up()
-        self._report(reason, failed_start)
+        if not failed_start:
+            report_end(self)
         self._answer(left, signals)
         self._tell_of_the_end(reason, failed_start)
         self.actor = None
@@ -308,26 +309,6 @@ class Cell(Task):
             self.watching.clear()
         if self.reason == KILLED and self.actor is not None and self.cls.supervises:
             self.actor.orphan()
-
-    def _report(self, reason: Any, failed_start: bool) -> None:
-        if failed_start:
-            return
-        if isinstance(reason, BaseException):
-            logger.error(
-                "%s crashed on %s with state %s", self._path, shorten(self.current), self._last_state(), exc_info=reason
-            )
-        events = self.system.events
-        if events.listeners:
-            if is_normal(reason):
-                events.emit(ActorStopped(self._path, reason))
-            else:
-                events.emit(ActorCrashed(self._path, reason, self.last.__name__ if self.last is not None else None))
-
-    def _last_state(self) -> Any:
-        try:
-            return masked(self.actor.describe())
-        except Exception as error:
-            return f"<describe raised {type(error).__name__}>"
 
     def _answer(self, left: list[Envelope], signals: Any) -> None:
         if self.in_hand is not None:

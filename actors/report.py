@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["masked", "shorten"]
+from actors.events import ActorCrashed, ActorStopped
+from actors.messages import is_normal
+
+if TYPE_CHECKING:
+    from actors.cell import Cell
+
+__all__ = ["masked", "report_end", "shorten"]
+
+logger = logging.getLogger("actors")
 
 LONGEST_TEXT = 200
 MOST_ITEMS = 20
@@ -53,6 +62,27 @@ def shorten(value: Any) -> str:
     length = len(text)
     text = _IN_TEXT.sub(rf"\1\2{MASK}", _IN_URL.sub(rf"\1:{MASK}@", text[: 4 * LONGEST_TEXT]))
     return text if length <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}... ({length} characters)"
+
+
+def report_end(cell: Cell) -> None:
+    """Log and emit that `cell` has ended: a crash once, with its message and the actor's last state."""
+    reason, events = cell.reason, cell.system.events
+    if isinstance(reason, BaseException):
+        state = _last_state(cell.actor)
+        logger.error("%s crashed on %s with state %s", cell.path, shorten(cell.current), state, exc_info=reason)
+    if not events.listeners:
+        return
+    if is_normal(reason):
+        events.emit(ActorStopped(cell.path, reason))
+    else:
+        events.emit(ActorCrashed(cell.path, reason, cell.last.__name__ if cell.last is not None else None))
+
+
+def _last_state(actor: Any) -> Any:
+    try:
+        return masked(actor.describe())
+    except Exception as error:
+        return f"<describe raised {type(error).__name__}>"
 
 
 def _field(key: str, value: Any, depth: int) -> Any:
