@@ -161,14 +161,22 @@ class SimulatedExecutor(ThreadExecutor):
         while self._queue and (self._limit is None or len(self._live) - len(self._given_up) < self._limit):
             call = self._queue.popleft()
             fate = self._live[call] = self._drawn(call)
+            self._check_alone(call)
             if call.args and isinstance(call.args[0], Attempt):
                 fate.made = self._book.begin(call.name, call.args[0])
             self._journal.note("call", f"{call.name} begins, for {fate.seconds:.6f} s")
             if call.timeout is not None:
                 call.timer = self._clock.call_after(call.timeout, partial(self._give_up, call))
             if fate.early:
-                self._clock.call_after(0.0, partial(self._run, call, fate))
+                self._clock.call_after(0.0, partial(self._call, call, fate))
             self._clock.call_after(fate.seconds, partial(self._come_back, call, fate))
+
+    def _check_alone(self, call: Call) -> None:
+        """Note a poll, or a delivery, that begins while one of its sensor goes on that was not given up."""
+        if call.name.startswith("sensor ") and not call.name.endswith(" push"):
+            others = (other for other in self._live if other is not call and not other.settled)
+            if any(other.name == call.name for other in others):
+                self._book.overlaps.append(call.name)
 
     def _drawn(self, call: Call) -> _Fate:
         dice, order = self._dice, self._dice.order
@@ -181,7 +189,7 @@ class SimulatedExecutor(ThreadExecutor):
             early = False
         return _Fate(seconds, early, raises)
 
-    def _run(self, call: Call, fate: _Fate) -> None:
+    def _call(self, call: Call, fate: _Fate) -> None:
         """Call the function, unless the process has died."""
         if call not in self._live or fate.outcome is not None:
             return
@@ -194,7 +202,7 @@ class SimulatedExecutor(ThreadExecutor):
     def _come_back(self, call: Call, fate: _Fate) -> None:
         if call not in self._live:
             return
-        self._run(call, fate)
+        self._call(call, fate)
         assert fate.outcome is not None
         del self._live[call]
         in_time, call.settled = not call.settled, True

@@ -30,10 +30,10 @@ REPEATS = "repeats only for attempts recorded interrupted or failed"
 Key = tuple[str, str]
 
 
-def check_runs(disk: Connection, book: CallBook, now: datetime) -> Iterator[Violation]:
+def check_runs(disk: Connection, book: CallBook, *, boot: str, now: datetime) -> Iterator[Violation]:
     """What is wrong with runs and what they made."""
     for name in book.overlaps:
-        yield Violation("two runs of one asset and partition never execute at once", name, "another call goes on")
+        yield Violation("two calls of one thing never go on at once", name, "another one goes on")
     for row in disk.execute(_TWICE):
         yield Violation("one run for each run key", row.run_key, f"it has {row.n} runs")
     made: dict[str, list[Row]] = defaultdict(list)
@@ -45,7 +45,7 @@ def check_runs(disk: Connection, book: CallBook, now: datetime) -> Iterator[Viol
     interrupted = _interruptions(disk)
     events = {(row.run_id, row.asset): row.n for row in disk.execute(_EVENTS)}
     for run in disk.execute("select * from run order by id"):
-        yield from _check_rest(run, made[run.run_id], now)
+        yield from _check_rest(run, made[run.run_id], boot, now)
         for row in made[run.run_id]:
             key = (run.run_id, row.asset)
             yield from _check_success(row, events.get(key, 0), calls[key])
@@ -64,14 +64,14 @@ def _interruptions(disk: Connection) -> Counter[Key]:
     return found
 
 
-def _check_rest(run: Row, made: list[Row], now: datetime) -> Iterator[Violation]:
+def _check_rest(run: Row, made: list[Row], boot: str, now: datetime) -> Iterator[Violation]:
     if run.status == RunStatus.RUNNING:
         yield Violation(BETWEEN, run.run_id, "it is running, and no call of it goes on")
     if run.status == RunStatus.QUEUED and instant(run.ready_at) <= now:
         yield Violation(BETWEEN, run.run_id, f"it is queued since {run.ready_at}, and nobody claims it at {now}")
     finished = run.status in FINISHED_RUNS
     for row in made:
-        if row.busy is not None:
+        if row.busy == boot:
             yield Violation(BETWEEN, f"{run.run_id} {row.asset}", "it is held by a call, and no call goes on")
         if row.status == MaterializationStatus.RUNNING and run.status != RunStatus.RUNNING:
             yield Violation(BETWEEN, f"{run.run_id} {row.asset}", f"it is running in a run that is {run.status}")

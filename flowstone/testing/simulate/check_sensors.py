@@ -16,7 +16,9 @@ from flowstone.testing.simulate.violations import Violation
 __all__ = ["check_feeds", "check_sensors"]
 
 _EVALUATIONS = "select * from evaluation where sensor = :name order by id"
-_RUNS = "select run_id, evaluation_id, payload from run where source_kind = 'sensor' and source_name = :name order by id"
+_RUNS = """
+    select run_id, evaluation_id, payload from run where source_kind = 'sensor' and source_name = :name order by id
+"""
 _OUTBOX = "select * from outbox where sensor = :name order by id"
 _ARRIVALS = "select key, eval_id from arrival where sensor = :name order by key"
 
@@ -108,7 +110,7 @@ def check_feeds(
                 yield Violation("each push is acknowledged in the end", subject, "it never was")
 
 
-def _items(payloads: Iterable[object]) -> Counter[int]:
+def _items(payloads: Iterable[str | None]) -> Counter[int]:
     found: Counter[int] = Counter()
     for payload in payloads:
         content = json_value(payload)

@@ -37,7 +37,8 @@ def check_ticks(disk: Connection, now: datetime) -> Iterator[Violation]:
         for tick in ticks:
             yield from _check_run(disk, tick)
     for run in disk.execute(_UNASKED):
-        yield Violation("each run of a schedule has its tick", run.run_id, f"there is none that asked for it ({run.evaluation_id})")
+        text = f"{run.evaluation_id}, which asked for it, does not know of it"
+        yield Violation("each run of a schedule has its tick", run.run_id, text)
 
 
 def _check_accounts(schedule: ScheduleRow, ticks: list[Row]) -> Iterator[Violation]:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from flowstone.core.checks import check_int
 from flowstone.core.keywords import checked_keywords
 from flowstone.errors import ValidationError, shown
 from flowstone.sensors.builtin.push import Push
@@ -34,9 +35,8 @@ class Feed(Sensor):
     """
 
     def __init__(self, *, a_day: float = 6.0, looks_back: int = 0) -> None:
-        for name, given in (("a_day", a_day), ("looks_back", looks_back)):
-            if isinstance(given, bool) or not isinstance(given, int | float) or given < 0:
-                raise ValidationError(f"expected {name} to be a number from 0 up, got: {shown(given)}", option=name)
+        check_int("looks_back", looks_back, minimum=0)
+        _check_rate(a_day)
         self.a_day = a_day
         self.looks_back = looks_back
         self._time: WorldTime | None = None
@@ -74,9 +74,13 @@ class PushedFeed(Push):
 
     def __init__(self, *, a_day: float = 6.0) -> None:
         super().__init__(partition=_partition)
-        if isinstance(a_day, bool) or not isinstance(a_day, int | float) or a_day < 0:
-            raise ValidationError(f"expected a_day to be a number from 0 up, got: {shown(a_day)}", option="a_day")
+        _check_rate(a_day)
         self.a_day = a_day
+
+
+def _check_rate(a_day: object) -> None:
+    if isinstance(a_day, bool) or not isinstance(a_day, int | float) or not a_day >= 0:
+        raise ValidationError(f"expected a_day to be a number from 0 up, got: {shown(a_day)}", option="a_day")
 
 
 def _partition(message: Any) -> str:

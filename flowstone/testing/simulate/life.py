@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from actors import System, WorkCount
+from actors import ActorError, System, WorkCount
 from actors.cell import Cell
 from actors.messages import Crash, Stop, Tick
 from actors.testing.serial import SerialBackend
 from flowstone.assembly import Parts, Settings
 from flowstone.core.run import Identity
+from flowstone.errors import FlowstoneError
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
 from flowstone.running import Running, start
@@ -76,6 +77,8 @@ class Life:
         self.running: Running | None = None
         self.over: str | None = None
         self.stopping = False
+        self.defect: Exception | None = None
+        """What no fault explains, and no life after this one would be spared."""
         self._executors: list[SimulatedExecutor] = []
         self._stores: list[SimulatedStore] = []
         self._ids = around.dice.of("ids")
@@ -146,8 +149,10 @@ class Life:
         )
         try:
             self.running = start(settings_of(self.around, clock=self.clock, system=self.system, parts=parts))
-        except Exception as error:
+        except (FlowstoneError, ActorError, InjectedCrash) as error:
             self.over = f"it could not start: {type(error).__name__}"
+        except Exception as error:
+            self.defect = error
 
     def _stop(self, running: Running) -> None:
         try:

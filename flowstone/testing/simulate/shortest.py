@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from flowstone.testing.simulate.faults import Faults
 from flowstone.testing.simulate.result import Result
@@ -68,6 +69,6 @@ def _spare(search: _Search) -> None:
     while size:
         at = 0
         while at < len(search.best.fired) and search.spent < MOST_RUNS:
-            if not search.tries(spare=search.best.fired[at : at + size]):
+            if not search.tries(spare=list(islice(search.best.fired, at, at + size))):
                 at += size
         size //= 2

@@ -18,7 +18,7 @@ from flowstone.testing.simulate.faults import Faults
 from flowstone.testing.simulate.result import Result
 from flowstone.testing.simulate.shortest import shortest_of
 from flowstone.testing.simulate.violations import Violation
-from flowstone.testing.simulate.world import CALM, Stuck, World
+from flowstone.testing.simulate.world import Stuck, World
 
 __all__ = ["START", "simulate"]
 
@@ -95,8 +95,9 @@ def _violations(world: World) -> Iterator[Violation]:
     disk, now = world.around.disk, world.around.time.now()
     specs = [spec for pipeline in world.around.pipelines for spec in pipeline.sensors]
     yield from check_ticks(disk, now)
-    yield from check_runs(disk, world.around.book, now)
-    yield from check_sensors(disk, specs, now=now, calm_from=world.calm_from, longest_wait=CALM / 2)
+    boot = world.life.running.services.boot if world.life is not None and world.life.running is not None else ""
+    yield from check_runs(disk, world.around.book, boot=boot, now=now)
+    yield from check_sensors(disk, specs, now=now, calm_from=world.calm_from, longest_wait=world.calm / 2)
     yield from check_feeds(disk, specs, world.feeds, world.acknowledged)
 
 

@@ -20,7 +20,7 @@ from flowstone.testing.simulate.time import MICRO, WorldTime
 __all__ = ["Stuck", "World"]
 
 CALM = 43_200.0
-"""Seconds in which nothing goes wrong any more before the world is looked at: longer than any wait of the product's."""
+"""Seconds of rest for a world, at least: longer than any wait of the runtime's own."""
 
 PATIENCE = 86_400.0
 """Seconds after which a world that has not come to rest never will."""
@@ -67,6 +67,8 @@ class World:
         """The newest evaluation at the moment from which on nothing went wrong."""
         self.life: Life | None = None
         self.feeds: dict[str, list[float]] = {}
+        self.calm = CALM
+        """Seconds for which nothing goes wrong before the world is looked at; twice any feed's interval at least."""
         self.acknowledged: dict[str, set[int]] = {}
         self._doom: int | None = None
         self._arrange()
@@ -82,7 +84,7 @@ class World:
             self._be_born()
             self._go_on(self.days * 86400)
             self._calm_down()
-            self._go_on(time.monotonic() + CALM)
+            self._go_on(time.monotonic() + self.calm)
             last = time.monotonic() + PATIENCE
             while self.life is None or self.life.calling:
                 if time.monotonic() >= last:
@@ -111,6 +113,7 @@ class World:
             for spec in pipeline.sensors:
                 if isinstance(spec.sensor, Feed | PushedFeed):
                     self._arrange_feed(spec.name, spec.sensor)
+                    self.calm = max(self.calm, 2 * (spec.every or 0.0))
 
     def _arrange_feed(self, name: str, feed: Feed | PushedFeed) -> None:
         time, dice = self.around.time, self.around.dice.of(f"feed {name}")
@@ -213,6 +216,8 @@ class World:
         """Let everything happen that can before time goes on."""
         steps = 0
         while (life := self.life) is not None:
+            if life.defect is not None:
+                raise life.defect
             if life.over is not None:
                 self._bury(life, f"is gone: {life.over}")
                 return
