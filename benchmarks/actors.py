@@ -1,4 +1,4 @@
-"""Actors: both backends beside pykka's threads and asyncio in the same run.
+"""Actors: both backends beside pykka's threads, asyncio and thespian in the same run.
 
 `python benchmarks/actors.py [--quick] [--many]`
 
@@ -11,7 +11,6 @@ The exit status is 1 when a budget is missed.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import logging
 import os
@@ -25,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pykka
+from actors_peers import THESPIAN_BASES, Contestant, PykkaEcho, of_asyncio, of_pykka, of_thespian, timed
 
 # This file is named as the package that it measures, and Python looks beside a script first.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
@@ -33,13 +32,10 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Pa
 from actors import Actor, ChildSpec, DynamicSupervisor, Supervisor, System  # noqa: E402 - after the path is right
 from actors.messages import Crash  # noqa: E402
 
-ROUNDS = 3
-BUDGETS = {
-    "tell": (1.5, "greenlets", "pykka threads"),
-    "ask inside": (8.0, "greenlets", "pykka threads"),
-    "ask across": (1.5, "greenlets", "pykka threads"),
-    "spawn": (5.0, "greenlets", "pykka threads"),
-}
+ROUNDS = 7
+COUNTS = {"tell": 30_000, "ask inside": 10_000, "ask across": 3_000, "spawn": 1_000, "spawn across": 1_000}
+BUDGETS = {"tell": 1.5, "ask inside": 8.0, "ask across": 1.5, "spawn": 5.0}
+"""How often as fast as pykka's threads."""
 MEMORY_BUDGET = 12_000
 RESTART_BUDGET = 0.001
 TIMERS, INTERVAL, SHARE_BUDGET, LATENESS_BUDGET = 10_000, 0.1, 0.95, 0.020
@@ -59,21 +55,7 @@ class Runner(Actor):
         return message()
 
 
-class PykkaEcho(pykka.ThreadingActor):
-    """pykka's own actor on a thread."""
-
-    def on_receive(self, message: Any) -> Any:
-        return message
-
-
-class PykkaRunner(pykka.ThreadingActor):
-    """The same as Runner, in pykka."""
-
-    def on_receive(self, message: Callable[[], Any]) -> Any:
-        return message()
-
-
-def rate(count: int, work: Callable[[], object]) -> float:
+def best_rate(count: int, work: Callable[[], object]) -> float:
     """Return how many a second, the best of some rounds: others on the machine only ever slow things down."""
     best = 0.0
     for _ in range(ROUNDS):
@@ -84,96 +66,32 @@ def rate(count: int, work: Callable[[], object]) -> float:
     return best
 
 
-def messages(start: Callable[[Any], Any], echo: Any, runner: Any, scale: int) -> dict[str, float]:
-    """Return rates of tells and asks, for whatever has tell and ask."""
-    ref, inside = start(echo), start(runner)
-    tells, asks = 50_000 // scale, 10_000 // scale
+def of_system(backend: str) -> Contestant:
+    """Return one of our backends."""
+    system = System(backend)
+    ref, inside = system.start(Echo), system.start(Runner)
 
-    def tell() -> None:
-        for number in range(tells):
-            ref.tell(number)
-        ref.ask(0)
+    def tell(count: int) -> float:
+        return timed(lambda: ([ref.tell(number) for number in range(count)], ref.ask(0)))
 
-    def ask() -> None:
-        for number in range(asks):
-            ref.ask(number)
+    def ask(count: int) -> float:
+        return timed(lambda: [ref.ask(number) for number in range(count)])
 
-    return {"tell": rate(tells, tell), "ask across": rate(asks, ask), "ask inside": rate(asks, lambda: inside.ask(ask))}
+    def spawn(count: int) -> float:
+        refs: list[Any] = []
+        took = timed(lambda: refs.extend(system.start(Echo) for _ in range(count)))
+        for each in refs:
+            each.stop()
+        return took
 
-
-def of_system(backend: str, scale: int) -> dict[str, float]:
-    """Return the rates of one of our backends."""
-    with System(backend) as system:
-        found = messages(system.start, Echo, Runner, scale)
-        count = 2_000 // scale
-
-        def spawn() -> None:
-            for _ in range(count):
-                system.start(Echo)
-
-        inside = system.start(Runner)
-        found["spawn"] = rate(count, lambda: inside.ask(spawn))
-        found["spawn across"] = rate(count, spawn)
-    return found
-
-
-def of_pykka(scale: int) -> dict[str, float]:
-    """Return the rates of pykka's threads."""
-    found = messages(lambda cls: cls.start(), PykkaEcho, PykkaRunner, scale)
-    count, best = 1_000 // scale, 0.0
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        refs = [PykkaEcho.start() for _ in range(count)]
-        best = max(best, count / (time.perf_counter() - began))
-        for ref in refs:
-            ref.stop(block=False)
-    pykka.ActorRegistry.stop_all()
-    return found | {"spawn": best, "spawn across": best}
-
-
-async def _of_asyncio(scale: int) -> dict[str, float]:
-    queue: asyncio.Queue[Any] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    async def echo() -> None:
-        while True:
-            message, answer = await queue.get()
-            if answer is not None:
-                answer.set_result(message)
-
-    async def ask(message: Any) -> Any:
-        answer = loop.create_future()
-        queue.put_nowait((message, answer))
-        return await answer
-
-    task = asyncio.create_task(echo())
-    tells, asks = 50_000 // scale, 10_000 // scale
-    found = {}
-    began = time.perf_counter()
-    for number in range(asks):
-        await ask(number)
-    found["ask inside"] = asks / (time.perf_counter() - began)
-
-    def outside() -> None:
-        began = time.perf_counter()
-        for number in range(tells):
-            loop.call_soon_threadsafe(queue.put_nowait, (number, None))
-        asyncio.run_coroutine_threadsafe(ask(0), loop).result()
-        found["tell"] = tells / (time.perf_counter() - began)
-        began = time.perf_counter()
-        for number in range(asks):
-            asyncio.run_coroutine_threadsafe(ask(number), loop).result()
-        found["ask across"] = asks / (time.perf_counter() - began)
-
-    await asyncio.to_thread(outside)
-    count = 10_000 // scale
-    began = time.perf_counter()
-    others = [asyncio.create_task(echo()) for _ in range(count)]
-    await asyncio.sleep(0)
-    found["spawn"] = found["spawn across"] = count / (time.perf_counter() - began)
-    for other in [task, *others]:
-        other.cancel()
-    return found
+    works = {
+        "tell": tell,
+        "ask across": ask,
+        "ask inside": lambda count: inside.ask(lambda: ask(count)),
+        "spawn": lambda count: inside.ask(lambda: spawn(count)),
+        "spawn across": spawn,
+    }
+    return Contestant(backend, works, system.stop)
 
 
 def resident() -> int:
@@ -238,7 +156,7 @@ def fan_out(backend: str, subscribers: int) -> float:
             system.pubsub.publish("all", 1)
             system.work.wait_idle(30)
 
-        return rate(subscribers, publish)
+        return best_rate(subscribers, publish)
 
 
 class Ticker(Actor):
@@ -287,27 +205,41 @@ def isolation(backend: str) -> float:
         for _ in range(100):
             system.start(Runner).tell(gate.get)
         ref = system.start(Echo)
-        answered = rate(2_000, lambda: [ref.ask(0) for _ in range(2_000)])
+        answered = best_rate(2_000, lambda: [ref.ask(0) for _ in range(2_000)])
         gate.set()
         return answered
 
 
+def in_turn(contestants: list[Contestant], what: str, count: int) -> dict[str, list[float]]:
+    """Return each one's rates a second, round by round: others on the machine then slow all of them alike."""
+    rates: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    for _ in range(ROUNDS):
+        for contestant in contestants:
+            gc.collect()
+            rates[contestant.name].append(count / contestant.works[what](count))
+    return rates
+
+
 def show_rates(scale: int) -> bool:
-    """Print the table of rates with the ratios; returns whether the budgets are met."""
-    table = {
-        "pykka threads": of_pykka(scale),
-        "asyncio": asyncio.run(_of_asyncio(scale)),
-        "greenlets": of_system("greenlets", scale),
-        "threads": of_system("threads", scale),
-    }
-    print(f"{'a second':14}" + "".join(f"{name:>16}" for name in table) + f"{'ratio':>9}{'budget':>9}")
+    """Print the table of median rates with the median of the rounds' ratios; returns whether the budgets are met."""
+    contestants = [of_pykka(), of_asyncio(), of_system("greenlets"), of_system("threads")]
+    strangers = {name: of_thespian(name, 1_000) for name in THESPIAN_BASES}
+    names = [contestant.name for contestant in contestants] + list(strangers)
+    print(f"{'a second':13}" + "".join(f"{name:>20}" for name in names) + f"{'ratio':>7}{'budget':>8}")
     met = True
-    for what in ("tell", "ask inside", "ask across", "spawn", "spawn across"):
-        ratio = table["greenlets"][what] / table["pykka threads"][what]
-        budget = BUDGETS.get(what, (None,))[0]
-        row = "".join(f"{rates[what]:16,.0f}" for rates in table.values())
-        print(f"{what:14}{row}{ratio:9.1f}{budget if budget is not None else '':>9}")
+    for what, count in COUNTS.items():
+        rates = in_turn(contestants, what, max(100, count // scale))
+        pairs = zip(rates["greenlets"], rates["pykka threads"], strict=True)
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        row = "".join(f"{statistics.median(each):20,.0f}" for each in rates.values())
+        for stranger in strangers.values():
+            rate_of = stranger.get(what) if stranger is not None else None
+            row += f"{rate_of:20,.0f}" if rate_of is not None else f"{'-':>20}"
+        budget = BUDGETS.get(what)
+        print(f"{what:13}{row}{ratio:7.1f}{budget if budget is not None else '':>8}")
         met = met and (budget is None or ratio >= budget)
+    for contestant in contestants:
+        contestant.close()
     return met
 
 
@@ -358,7 +290,10 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     if options.memory:
         memory(options.memory, options.count)
-    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, best of {ROUNDS} rounds")
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} processors, medians of {ROUNDS} rounds in turn;"
+        " thespian in a process of its own"
+    )
     scale = 10 if options.quick else 1
     met = [show_rates(scale), show_rest(scale, options.many)]
     print("budgets met" if all(met) else "a budget is missed")

@@ -158,7 +158,7 @@ def test_futures_cross_threads_both_ways():
                 setter.join()
 
 
-@pytest.mark.parametrize(("backend", "children"), [("greenlets", 10_000), ("threads", 200)])
+@pytest.mark.parametrize(("backend", "children"), [("greenlets", 10_000), ("threads", 1_000)])
 def test_children_started_and_stopped_leave_nothing_behind(backend, children, capsys):
     rounds = []
     with System(backend) as system:
