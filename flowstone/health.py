@@ -36,6 +36,7 @@ __all__ = [
     "AHEAD",
     "LATE",
     "NOT_RUNNING",
+    "SILENT",
     "Health",
     "HealthStatus",
     "Part",

@@ -7,7 +7,7 @@ from flowstone.cli.loading import load_pipeline, require_store
 from flowstone.cli.options import DURATION
 from flowstone.cli.output import print_json, print_table
 from flowstone.cli.settings import Command, settings_of
-from flowstone.cli.vitals import Vitals, roughly, vitals
+from flowstone.cli.vitals import Vitals, vitals
 from flowstone.health import HealthStatus
 from flowstone.state.database import Database
 from flowstone.state.url import Kind, place_of
@@ -27,11 +27,11 @@ def health(context: click.Context, live: bool, longest_wait: float) -> int:
     config = settings.config
     require_store(config.store)
     sensors = load_pipeline(settings).sensors if config.app else ()
-    timeouts = {sensor.name: sensor.timeout for sensor in sensors}
+    specs = {sensor.name: sensor for sensor in sensors}
     local, now = place_of(config.store).kind is Kind.SQLITE, RealClock().now()
     with Database.open(config.store, exclusive=False) as database:
         found = database.read(
-            lambda connection: vitals(connection, now, longest_wait=longest_wait, local=local, timeouts=timeouts)
+            lambda connection: vitals(connection, now, longest_wait=longest_wait, local=local, specs=specs)
         )
     if settings.json:
         print_json(_document(found))
@@ -52,15 +52,13 @@ def _document(found: Vitals) -> dict[str, object]:
             {"name": node.name, "pid": node.pid, "started_at": node.started_at, "heartbeat_at": node.heartbeat_at}
             for node in found.nodes
         ],
-        "queue": {"due": found.queue.due, "running": found.queue.running, "age": found.queue.age},
+        "queue": {"due": found.queue.queued, "running": found.queue.running, "age": found.age},
     }
 
 
 def _show(found: Vitals) -> None:
-    age = None if found.queue.age is None else roughly(found.queue.age)
-    queue = f"{found.queue.due} due, {found.queue.running} running" + (f", the oldest for {age}" if age else "")
-    nodes = ", ".join(f"{node.name} (process {node.pid})" for node in found.nodes)
-    print_table(None, None, (("status", found.health.status), ("queue", queue), ("nodes", nodes)))
-    if found.health.parts:
-        rows = ((part.kind, part.name, part.status, part.reason) for part in found.health.parts)
+    told = {part.kind: part.reason for part in found.health.parts if part.kind in ("service", "queue")}
+    print_table(None, None, (("status", found.health.status), *told.items()))
+    if found.health.problems:
+        rows = ((part.kind, part.name, part.status, part.reason) for part in found.health.problems)
         print_table("not as it should be", ("kind", "name", "status", "why"), rows)

@@ -1,7 +1,7 @@
 """The health of a service in another process, from what the store tells of it.
 
-Everything is computed from progress: when its node was last heard of, which schedule or sensor should have moved since,
-and how long the oldest run that is due has waited.
+Everything is computed from progress, by the rules of `flowstone.health`: when its node was last heard of, which
+schedule or sensor should have moved since, and how long a run has waited that might have begun.
 """
 
 from __future__ import annotations
@@ -12,50 +12,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flowstone.errors import CronError
-from flowstone.health import Health, HealthStatus, Part
+from flowstone.health import LATE, SILENT, Health, HealthStatus, Part, schedule_part, sensor_part
+from flowstone.runs.backlog import Backlog, backlog
 from flowstone.schedules import store as schedule_store
-from flowstone.schedules.rows import ScheduleRow, ScheduleStatus
 from flowstone.sensors import store as sensor_store
+from flowstone.sensors.outbox import waiting
 from flowstone.sensors.rows import SensorRow, SensorStatus
+from flowstone.sensors.spec import SensorSpec
 from flowstone.state.connection import Connection
-from flowstone.state.fields import instant
 from flowstone.state.inspection import NodeRow, nodes
 
-__all__ = ["SILENT", "Queue", "Vitals", "roughly", "vitals"]
-
-SILENT = 30.0
-"""Seconds without a heartbeat after which a node is taken for dead."""
-
-LATE = 30.0
-"""Seconds that a tick or a poll may be late, beside its jitter and the sensor's timeout."""
+__all__ = ["Vitals", "roughly", "vitals"]
 
 POLL_TIMEOUT = 60.0
 """The timeout of a poll, in seconds, where the pipeline is not there to name it."""
 
-_QUEUE = """
-    select count(*) as due, min(ready_at) as oldest from run
-    where status = 'queued' and ready_at <= :now and not behind
-"""
-_RUNNING = "select count(*) as n from run where status = 'running'"
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Runs that are due and wait, runs in progress, and how long the oldest of the first has waited, in seconds."""
-
-    due: int
-    running: int
-    age: float | None
-
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """The health of a service, its nodes, and its queue."""
+    """The health of a service, its nodes and its queue; `age` is the longest that a run waits which might begin."""
 
     health: Health
     nodes: tuple[NodeRow, ...]
-    queue: Queue
+    queue: Backlog
+    age: float | None
 
 
 def vitals(
@@ -64,25 +44,23 @@ def vitals(
     *,
     longest_wait: float,
     local: bool,
-    timeouts: Mapping[str, float] | None = None,
+    specs: Mapping[str, SensorSpec] | None = None,
 ) -> Vitals:
-    """How a service is at `now`; a run that is due may wait for `longest_wait` seconds.
+    """How a service is at `now`; a run that might begin may wait for `longest_wait` seconds.
 
-    `local` says that whoever serves the store does so on a machine whose processes can be seen from here; `timeouts`
-    are those of the sensors whose definitions are known, in seconds.
+    `local` says that whoever serves the store does so on a machine whose processes can be seen from here; `specs` are
+    the sensors whose definitions are known.
     """
-    heard, queue = nodes(connection), _queue(connection, now)
-    down = _silence(heard, now, local=local)
-    parts = tuple(
-        (
-            *down,
-            *(part for row in schedule_store.every(connection) for part in _schedule(row, now)),
-            *(part for row in sensor_store.list_sensors(connection) for part in _sensor(row, now, timeouts or {})),
-            *_waiting(queue, longest_wait),
-        )
-    )
-    status = HealthStatus.DOWN if down else HealthStatus.DEGRADED if parts else HealthStatus.OK
-    return Vitals(Health(status, parts), heard, queue)
+    heard = nodes(connection)
+    queue = backlog(connection, boot=heard[0].boot if heard else "", now=now, since=now)
+    age = None if queue.passed_over is None else max(0.0, (now - queue.passed_over).total_seconds())
+    parts = [
+        _service(heard, now, local=local),
+        *(schedule_part(row, now) for row in schedule_store.every(connection)),
+        *_sensors(connection, now, specs or {}),
+        _queue(queue, age, longest_wait),
+    ]
+    return Vitals(Health.of(parts), heard, queue, age)
 
 
 def roughly(seconds: float) -> str:
@@ -91,21 +69,21 @@ def roughly(seconds: float) -> str:
     >>> roughly(95), roughly(3600), roughly(90_000)
     ('95 s', '60 min', '25 h')
     """
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length or unit == "min" and seconds >= 100:
+    for unit, length, least in (("days", 86_400, 172_800), ("h", 3600, 7200), ("min", 60, 100)):
+        if seconds >= least:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
 
 
-def _silence(heard: tuple[NodeRow, ...], now: datetime, *, local: bool) -> tuple[Part, ...]:
-    """The service, when none of its nodes lives."""
+def _service(heard: tuple[NodeRow, ...], now: datetime, *, local: bool) -> Part:
+    """The service, which is down when none of its nodes lives."""
+    if not heard:
+        return Part("service", "runtime", HealthStatus.DOWN, "no runtime ever served this store")
+    told = f"node {heard[0].name}, process {heard[0].pid}"
     if any(_lives(node, now, local=local) for node in heard):
-        return ()
-    reason = "no runtime ever served this store"
-    if heard:
-        ago = roughly((now - heard[0].heartbeat_at).total_seconds())
-        reason = f"last heard of node {heard[0].name}, process {heard[0].pid}, {ago} ago"
-    return (Part("service", "runtime", HealthStatus.DOWN, reason),)
+        return Part("service", "runtime", HealthStatus.OK, told)
+    ago = roughly((now - heard[0].heartbeat_at).total_seconds())
+    return Part("service", "runtime", HealthStatus.DOWN, f"{told} was last heard of {ago} ago")
 
 
 def _lives(node: NodeRow, now: datetime, *, local: bool) -> bool:
@@ -125,43 +103,27 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _schedule(row: ScheduleRow, now: datetime) -> Iterator[Part]:
-    if row.status is not ScheduleStatus.ACTIVE:
-        return
-    if row.accounted_until > now + timedelta(seconds=LATE):
-        reason = f"its account is ahead of the clock, until {row.accounted_until:%Y-%m-%d %H:%M:%S}Z: resume it"
-        yield Part("schedule", row.name, HealthStatus.DEGRADED, reason)
-        return
-    try:
-        due = row.timing.next_after(row.accounted_until)
-    except CronError:
-        return
-    late = (now - due).total_seconds() - row.jitter
-    if late > LATE:
-        yield Part("schedule", row.name, HealthStatus.DEGRADED, _overdue("tick", due, late))
+def _sensors(connection: Connection, now: datetime, specs: Mapping[str, SensorSpec]) -> Iterator[Part]:
+    owed = waiting(connection, now)
+    for row in sensor_store.list_sensors(connection):
+        spec = specs.get(row.name)
+        part = sensor_part(row, spec, now, owed=owed.get(row.name))
+        late = 0.0 if spec is not None or part.status is not HealthStatus.OK else _late(row, now)
+        if late > LATE + POLL_TIMEOUT:
+            part = Part("sensor", row.name, HealthStatus.DEGRADED, f"its poll is overdue by {late:.0f} s")
+        yield part
 
 
-def _sensor(row: SensorRow, now: datetime, timeouts: Mapping[str, float]) -> Iterator[Part]:
-    if row.status is SensorStatus.BROKEN:
-        yield Part("sensor", row.name, HealthStatus.DEGRADED, f"broken: {row.reason}")
-    elif row.status is SensorStatus.ACTIVE and row.next_poll_at is not None:
-        late = (now - row.next_poll_at).total_seconds() - timeouts.get(row.name, POLL_TIMEOUT)
-        if late > LATE:
-            yield Part("sensor", row.name, HealthStatus.DEGRADED, _overdue("poll", row.next_poll_at, late))
+def _late(row: SensorRow, now: datetime) -> float:
+    """The seconds by which the poll of a sensor is late whose definition is not at hand."""
+    if row.status is not SensorStatus.ACTIVE or row.next_poll_at is None or row.interval is None:
+        return 0.0
+    # Whoever changed the sensor began its interval anew.
+    return (now - max(row.next_poll_at, row.updated_at + timedelta(seconds=row.interval))).total_seconds()
 
 
-def _overdue(what: str, due: datetime, late: float) -> str:
-    return f"its {what} of {due:%Y-%m-%d %H:%M:%S}Z is overdue by {roughly(late)}"
-
-
-def _queue(connection: Connection, now: datetime) -> Queue:
-    row = connection.execute(_QUEUE, now=now)[0]
-    oldest: datetime | None = instant(row.oldest)
-    age = None if oldest is None else max(0.0, (now - oldest).total_seconds())
-    return Queue(row.due, connection.execute(_RUNNING)[0].n, age)
-
-
-def _waiting(queue: Queue, longest: float) -> Iterator[Part]:
-    if queue.age is not None and queue.age > longest:
-        reason = f"{queue.due} runs are due, the oldest for {roughly(queue.age)}"
-        yield Part("queue", "runs", HealthStatus.DEGRADED, reason)
+def _queue(queue: Backlog, age: float | None, longest: float) -> Part:
+    told = f"{queue.queued} due, {queue.running} in progress"
+    if age is None or age <= longest:
+        return Part("queue", "runs", HealthStatus.OK, told)
+    return Part("queue", "runs", HealthStatus.DEGRADED, f"{told}; one that may begin waits since {roughly(age)}")

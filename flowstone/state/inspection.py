@@ -23,6 +23,7 @@ class NodeRow:
     """The newest start of a runtime on a machine; `heartbeat_at` is when it was last heard of."""
 
     name: str
+    boot: str
     pid: int
     host: str
     started_at: datetime
@@ -94,7 +95,8 @@ def nodes(connection: Connection) -> tuple[NodeRow, ...]:
     """The machines that run, or ran, a runtime on this store, the one last heard of first."""
     rows = connection.execute("select * from node order by heartbeat_at desc")
     return tuple(
-        NodeRow(row.name, row.pid, row.host, instant(row.started_at), instant(row.heartbeat_at)) for row in rows
+        NodeRow(row.name, row.boot, row.pid, row.host, instant(row.started_at), instant(row.heartbeat_at))
+        for row in rows
     )
 
 

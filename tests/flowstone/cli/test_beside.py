@@ -41,7 +41,10 @@ def test_every_look_and_decision_works_while_a_service_runs(service, call):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_health_follows_the_service(service, call, number):
+def test_health_follows_the_service(seen, service, call, number):
+    call("sensor", "poll", "counting")
+    # Heartbeats are written in their turn: the first one was, before this run began.
+    assert seen() == "p0"
     running = call("health", "--json")
     assert (running.code, running.json["status"]) == (0, "ok")
     service.send_signal(number)

@@ -12,7 +12,7 @@ import pytest
 
 import flowstone as fs
 from flowstone.cli.vitals import Vitals, vitals
-from flowstone.sensors import Push
+from flowstone.sensors import Push, SensorSpec
 from flowstone.state.database import Database
 from flowstone.state.nodes import Node
 from flowstone.testing import ScriptedSensor
@@ -54,8 +54,8 @@ def look(url: str) -> Look:
 def test_a_service_that_keeps_up_is_ok(shop, url, look):
     with fs.Client(shop, store=url):
         found = look()
-    assert (found.health.status, found.health.parts) == ("ok", ())
-    assert (found.queue.due, found.queue.age, found.nodes[0].pid) == (0, None, os.getpid())
+    assert (found.health.status, found.health.problems) == ("ok", ())
+    assert (found.queue.queued, found.age, found.nodes[0].pid) == (0, None, os.getpid())
 
 
 def test_a_node_that_is_silent_is_down(shop, url, look):
@@ -79,23 +79,25 @@ def test_a_schedule_and_a_sensor_that_did_not_move_are_overdue(shop, url, look):
     with fs.Client(shop, store=url):
         found = look(after=timedelta(hours=3))
     assert found.health.status == "degraded"
-    assert [(part.kind, part.name) for part in found.health.parts] == [("schedule", "hourly"), ("sensor", "files")]
-    assert all("overdue by" in part.reason for part in found.health.parts)
+    assert [(part.kind, part.name) for part in found.health.problems] == [("schedule", "hourly"), ("sensor", "files")]
+    assert all("overdue by" in part.reason for part in found.health.problems)
 
 
-def test_what_rests_is_not_overdue(shop, url, look):
+def test_a_sensor_that_rests_is_not_overdue(shop, url, look):
     with fs.Client(shop, store=url) as client:
-        client.schedules.pause("hourly")
+        client.schedules.delete("hourly")
         client.sensors.pause("files")
     assert look(after=timedelta(hours=3)).health.status == "ok"
 
 
 def test_a_poll_may_take_as_long_as_its_timeout(shop, url, look):
     with fs.Client(shop, store=url) as client:
-        client.schedules.pause("hourly")
+        client.schedules.delete("hourly")
     late = timedelta(minutes=13)
     assert look(after=late).health.status == "degraded"
-    assert look(after=late, timeouts={"files": 600.0}).health.status == "ok"
+    patient = SensorSpec("files", ScriptedSensor(), every="10m", target="raw", timeout="10m")
+    assert look(after=late, specs={"files": patient}).health.status == "ok"
+    assert look(after=timedelta(minutes=22), specs={"files": patient}).health.status == "degraded"
 
 
 def test_a_broken_sensor_is_named_with_its_reason(url, look):
@@ -113,9 +115,9 @@ def test_a_run_that_waits_too_long_is_told(shop, url, look):
     with fs.Client(shop, store=url) as client:
         client.materialize_async("raw")
         client.sensors.pause("files")
-        client.schedules.pause("hourly")
+        client.schedules.delete("hourly")
     found = look(after=timedelta(minutes=20))
-    assert [(part.kind, found.queue.due) for part in found.health.parts] == [("queue", 1)]
+    assert [(part.kind, found.queue.queued) for part in found.health.problems] == [("queue", 1)]
     assert look(after=timedelta(minutes=20), longest_wait=3600.0).health.status == "ok"
 
 
