@@ -90,7 +90,12 @@ class Dispatcher(Actor):
         self.claiming, self.wanted = True, False
         services.database.write(
             lambda connection: claim(
-                connection, services.catalog.graph, boot=services.boot, now=services.clock.now(), limit=free
+                connection,
+                services.catalog.graph,
+                boot=services.boot,
+                now=services.clock.now(),
+                limit=free,
+                occupied=services.calls.held(),
             ),
             then=lambda outcome: self._post(Claims(outcome)),
         )

@@ -93,9 +93,21 @@ class Claimed:
     next_at: datetime | None
 
 
-def claim(connection: Connection, graph: Graph, *, boot: str, now: datetime, limit: int) -> Claimed:
-    """Claim up to `limit` queued runs that are due and whose (asset, partition)s nobody holds."""
-    held = held_by(connection, boot)
+def claim(
+    connection: Connection,
+    graph: Graph,
+    *,
+    boot: str,
+    now: datetime,
+    limit: int,
+    occupied: Collection[tuple[str, str]] = (),
+) -> Claimed:
+    """Claim up to `limit` queued runs that are due and whose (asset, partition)s nobody holds.
+
+    `occupied` are those of calls in progress here: a run that another process cancelled holds its own no more, while
+    its call goes on.
+    """
+    held = held_by(connection, boot) | set(occupied)
     claims: list[Claim] = []
     finished: list[str] = []
     offset, page = 0, min(limit, PAGE)

@@ -85,7 +85,7 @@ class Materializer(Actor):
 
     def _execute(self, started: Started) -> None:
         services, asset = self.services, self.services.catalog.assets[started.asset]
-        call = services.calls.begin(self.claim.lease.run_id, asset.name)
+        call = services.calls.begin(self.claim.lease.run_id, asset.name, self.claim.partition)
         attempt = Attempt(services, self.claim, asset, started, call)
         events.attempt_started(services, self.claim, started)
         services.executor.submit(

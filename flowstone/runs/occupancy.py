@@ -24,6 +24,7 @@ class Call:
 
     run_id: str
     asset: str
+    partition: str
     revoked: bool = False
 
 
@@ -34,9 +35,9 @@ class Calls:
         self._lock = Lock()
         self._calls: dict[tuple[str, str], Call] = {}
 
-    def begin(self, run_id: str, asset: str) -> Call:
-        """A call begins."""
-        call = Call(run_id, asset)
+    def begin(self, run_id: str, asset: str, partition: str) -> Call:
+        """A call begins; the partition in its stored form."""
+        call = Call(run_id, asset, partition)
         with self._lock:
             self._calls[run_id, asset] = call
         return call
@@ -47,6 +48,11 @@ class Calls:
             if self._calls.get((call.run_id, call.asset)) is call:
                 del self._calls[call.run_id, call.asset]
             return call.revoked
+
+    def held(self) -> frozenset[tuple[str, str]]:
+        """The (asset, partition)s of the calls in progress, whatever became of their runs meanwhile."""
+        with self._lock:
+            return frozenset((call.asset, call.partition) for call in self._calls.values())
 
     def outlive(self, run_id: str, asset: str | None = None) -> frozenset[str]:
         """Revoke the calls of a run, or of one of its assets; the assets whose calls are still in progress."""

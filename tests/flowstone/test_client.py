@@ -49,6 +49,31 @@ def test_a_runtime_sees_what_a_client_commits(url: str) -> None:
         assert handle.run_id in {run.run_id for run in client.runs.list()}
 
 
+def test_a_run_that_a_client_cancels_keeps_its_partition_until_its_call_ends(url: str) -> None:
+    pipeline, begun, release = shop(), threading.Semaphore(0), threading.Event()
+    at_once: list[int] = []
+
+    @pipeline.asset
+    def slow(context: fs.Context) -> int:
+        at_once.append(1)
+        begun.release()
+        release.wait()
+        assert len(at_once) == 1
+        at_once.pop()
+        return 1
+
+    with fs.Runtime(pipeline, store=url) as runtime, fs.Client(pipeline, store=url) as client:
+        first = runtime.materialize_async("slow")
+        assert begun.acquire(timeout=20)
+        assert client.runs.cancel(first.run_id)
+        second = runtime.materialize_async("slow")
+        # Another run goes through the dispatcher meanwhile: it has looked at the queue.
+        runtime.materialize("raw", partition="b")
+        assert (first.status, second.status) == ("cancelled", "queued")
+        release.set()
+        assert second.result(timeout=20).value == 1
+
+
 def test_a_client_beside_a_runtime_changes_no_definitions(url: str) -> None:
     with fs.Runtime(shop(), store=url) as runtime, fs.Client(store=url) as client:
         assert client.schedules.get("nightly").status == "active"
