@@ -185,10 +185,12 @@ class SerialBackend(Backend):
         return True
 
     def task(self) -> Task | None:
+        """Return the task whose turn it is."""
         here = getcurrent()
         return here.current if type(here) is _Worker else None
 
     def wait(self, future: Future[Any], timeout: float | None, virtual: bool) -> bool:
+        """Wait for `future` while the owner goes on; whatever is waited for, by the one clock."""
         here = getcurrent()
         if not self.alive:
             raise GreenletExit

@@ -19,6 +19,9 @@ _EVALUATIONS = "select * from evaluation where sensor = :name order by id"
 _RUNS = """
     select run_id, evaluation_id, payload from run where source_kind = 'sensor' and source_name = :name order by id
 """
+_STEERED = """
+    select id from audit where resource = :resource and event_type in ('sensor.paused', 'sensor.resumed')
+"""
 _OUTBOX = "select * from outbox where sensor = :name order by id"
 _ARRIVALS = "select key, eval_id from arrival where sensor = :name order by key"
 
@@ -34,7 +37,7 @@ def check_sensors(
     for spec in specs:
         row = disk.execute("select * from sensor where name = :name", name=spec.name)[0]
         evaluations = disk.execute(_EVALUATIONS, name=spec.name)
-        yield from _check_cursor(row, evaluations)
+        yield from _check_cursor(row, evaluations, len(disk.execute(_STEERED, resource=f"sensor:{spec.name}")))
         yield from _check_evaluations(disk, spec, evaluations)
         yield from _check_deliveries(disk, spec, now)
         if spec.every is not None and spec.every <= longest_wait:
@@ -42,22 +45,21 @@ def check_sensors(
                 yield Violation("no sensor falls silent", spec.name, f"it was not polled for {longest_wait:.0f} s")
 
 
-def _check_cursor(row: Row, evaluations: list[Row]) -> Iterator[Violation]:
+def _check_cursor(row: Row, evaluations: list[Row], steered: int) -> Iterator[Violation]:
     version, cursor = 0, None
-    for each in evaluations:
-        if each.trigger == Cause.PUSH:
-            continue
-        if each.status not in SETTLED:
-            continue
-        if each.expected_state_version != version:
+    settled = [each for each in evaluations if each.trigger != Cause.PUSH and each.status in SETTLED]
+    for each in settled:
+        if each.expected_state_version < version:
             text = f"it started from version {each.expected_state_version}, the one before left {version}"
             yield Violation(CURSOR, each.eval_id, text)
         if cursor is not None and each.cursor_before != cursor:
             yield Violation(CURSOR, each.eval_id, f"it started from {each.cursor_before}, the one before left {cursor}")
         version, cursor = each.state_version_after, each.cursor_after
-    if row.state_version != version or (cursor is not None and row.cursor != cursor):
-        text = f"it stands at version {row.state_version} with {row.cursor}, its history at {version} with {cursor}"
+    if row.state_version != len(settled) + steered:
+        text = f"it stands at version {row.state_version}, after {len(settled)} polls and {steered} calls of people"
         yield Violation(CURSOR, row.name, text)
+    if cursor is not None and row.cursor != cursor:
+        yield Violation(CURSOR, row.name, f"it stands at {row.cursor}, its history at {cursor}")
 
 
 def _check_evaluations(disk: Connection, spec: SensorSpec, evaluations: list[Row]) -> Iterator[Violation]:

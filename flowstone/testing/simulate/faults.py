@@ -17,7 +17,7 @@ __all__ = ["Dice", "Faults"]
 @checked_keywords
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """How often what goes wrong. Shares are from 0 to 1; `jumps` and `deaths` are how many a day, on average.
+    """How often what goes wrong. Shares are from 0 to 1; `jumps`, `deaths` and `meddling` how many a day, on average.
 
     - `raising`, `hanging`, `slow`: shares of the calls of user code
     - `crashes`: share of the messages at which their actor crashes
@@ -25,6 +25,7 @@ class Faults:
     - `lost`: share of the store's commits whose answer is lost: the caller hears of a failure, the commit stands
     - `jumps`: of the wall clock, forth or back
     - `deaths`: of the process, which is started again on the same store some time later
+    - `meddling`: of people, who poll by hand, pause in the middle of a poll or a tick, and resume later
 
     Raises:
         ValidationError: a share that is none, or a number below 0.
@@ -41,6 +42,7 @@ class Faults:
     lost: float = 0.01
     jumps: float = 0.1
     deaths: float = 0.3
+    meddling: float = 0.3
 
     def __post_init__(self) -> None:
         for name in self.kinds():
@@ -65,7 +67,7 @@ class Faults:
         return replace(self, **{kind: 0.0})
 
 
-_DAILY = ("jumps", "deaths")
+_DAILY = ("jumps", "deaths", "meddling")
 
 
 class Dice:

@@ -28,7 +28,7 @@ __all__ = ["InjectedCrash", "Life", "Surroundings", "settings_of"]
 
 STOP_DEADLINE = 30.0
 
-LONGEST_TIMER = 1800.0
+LONGEST_TIMER = 3600.0
 """Seconds. A scheduler that looks at the clock each minute would do little else in an idle month."""
 
 

@@ -21,8 +21,8 @@ def shop() -> Pipeline:
     pipeline = Pipeline("simulated-shop")
     _assets(pipeline)
     _schedules(pipeline)
-    pipeline.sensor("files", Feed(a_day=0.5), every="16h", target="raw", timeout="2m")
-    pipeline.sensor("looking", Feed(a_day=0.3, looks_back=3), every="20h", target="+clean")
+    pipeline.sensor("files", Feed(a_day=0.5), every="20h", target="raw", timeout="2m")
+    pipeline.sensor("looking", Feed(a_day=0.3, looks_back=3), every="26h", target="+clean")
     pipeline.sensor("told", Feed(a_day=0.4), every="32h", on_trigger=_take)
     pipeline.sensor("pushed", PushedFeed(a_day=0.4), target="raw")
     return pipeline
@@ -55,7 +55,7 @@ def _assets(pipeline: Pipeline) -> None:
 
 
 def _schedules(pipeline: Pipeline) -> None:
-    pipeline.schedule("nightly", target="+both", cron="15 2 */3 * *", misfire="all")
+    pipeline.schedule("nightly", target="+both", cron="15 2 */4 * *", misfire="all")
     pipeline.schedule("reports", target="report", cron="0 8 * * *", timezone="America/New_York", jitter="1h")
     pipeline.schedule("ruled", target="report", cron="30 6 */2 * *", partition=_rule, overlap="queue_one")
     pipeline.schedule("latest", target="left", every="60h", overlap="cancel_previous", partition=previous_day)

@@ -98,7 +98,7 @@ def _violations(world: World) -> Iterator[Violation]:
     boot = world.life.running.services.boot if world.life is not None and world.life.running is not None else ""
     yield from check_runs(disk, world.around.book, boot=boot, now=now)
     yield from check_sensors(disk, specs, now=now, calm_from=world.calm_from, longest_wait=world.calm / 2)
-    yield from check_feeds(disk, specs, world.feeds, world.acknowledged)
+    yield from check_feeds(disk, specs, world.feeds, world.people.acknowledged)
 
 
 @contextmanager

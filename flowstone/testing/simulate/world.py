@@ -9,11 +9,11 @@ from functools import partial
 
 from flowstone.io import MemoryIO
 from flowstone.pipeline import Pipeline
-from flowstone.sensors.rows import SETTLED
 from flowstone.testing.simulate.faults import Dice, Faults
-from flowstone.testing.simulate.feeds import Feed, PushedFeed, item_name
+from flowstone.testing.simulate.feeds import Feed, PushedFeed
 from flowstone.testing.simulate.journal import Journal
 from flowstone.testing.simulate.life import Life, Surroundings
+from flowstone.testing.simulate.people import People
 from flowstone.testing.simulate.store import new_disk
 from flowstone.testing.simulate.time import MICRO, WorldTime
 
@@ -29,7 +29,6 @@ MOST_STEPS = 20_000
 """Steps without time going on, after which something goes round in circles."""
 
 MOST_STEPS_TO_DOOM = 60
-REPEAT_PUSH = 30.0
 
 
 class Stuck(Exception):
@@ -69,7 +68,7 @@ class World:
         self.feeds: dict[str, list[float]] = {}
         self.calm = CALM
         """Seconds for which nothing goes wrong before the world is looked at; twice any feed's interval at least."""
-        self.acknowledged: dict[str, set[int]] = {}
+        self.people = People(self.around, lambda: self.life)
         self._doom: int | None = None
         self._arrange()
 
@@ -109,6 +108,8 @@ class World:
             time.at(at, self._draw_death)
         for at in dice.moments("jumps", self.days):
             time.at(at, self._jump)
+        for at in dice.moments("meddling", self.days):
+            time.at(at, self.people.meddle)
         for pipeline in self.around.pipelines:
             for spec in pipeline.sensors:
                 if isinstance(spec.sensor, Feed | PushedFeed):
@@ -125,29 +126,9 @@ class World:
         if isinstance(feed, Feed):
             feed.bind(time, moments)
             return
-        self.acknowledged[name] = set()
+        self.people.acknowledged[name] = set()
         for number, at in enumerate(moments):
-            time.at(at, partial(self._push, name, number))
-
-    def _push(self, name: str, number: int) -> None:
-        """Push an item, as a client that tries again until it hears of success."""
-
-        def push() -> None:
-            try:
-                if self.life is not None and self.life.running is not None:
-                    message = {"item": number}
-                    found = self.life.running.sensors.push(name, message, message_id=item_name(number))
-                    if found.status in SETTLED:
-                        self.acknowledged[name].add(number)
-                        self.around.journal.note("push", f"{name} {item_name(number)} is acknowledged")
-            except Exception as error:
-                self.around.journal.note("push", f"{name} {item_name(number)}: {type(error).__name__}")
-
-        if number in self.acknowledged[name]:
-            return
-        self.around.time.after(REPEAT_PUSH, partial(self._push, name, number))
-        if self.life is not None:
-            self.life.spawn(push)
+            time.at(at, partial(self.people.push, name, number))
 
     # -- births, deaths, and clocks that are set
 

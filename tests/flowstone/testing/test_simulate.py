@@ -24,7 +24,7 @@ from flowstone.testing.simulate.shop import shop
 SEEDS = 200
 SHARE = 10
 HARD = Faults(
-    raising=0.08, hanging=0.06, slow=0.1, crashes=0.02, refused=0.05, lost=0.05, jumps=0.5, deaths=3.0
+    raising=0.08, hanging=0.06, slow=0.1, crashes=0.02, refused=0.05, lost=0.05, jumps=0.5, deaths=3.0, meddling=4.0
 )  # fmt: skip
 PROGRAM = """
 from flowstone.testing import simulate
