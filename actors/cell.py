@@ -210,9 +210,10 @@ class Cell(Task):
             if reply is not None:
                 reply.offer(None, self.dead_error())
             return
+        passed_on = isinstance(error, KeyboardInterrupt) and self.backend.interrupted(error)
         if reply is not None:
             self.in_hand = None
-            reply.offer(None, error)
+            reply.offer(None, ActorDeadError(self._path, error) if passed_on else error)
             if type(message) in FORGIVING:
                 return
         if type(error).__name__ == "Killed":

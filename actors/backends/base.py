@@ -211,6 +211,10 @@ class Backend(ABC):
     def reap(self, task: Task) -> Future[None]:
         """Return a future that is settled when the thread or greenlet of a dead task is free of it."""
 
+    def interrupted(self, error: KeyboardInterrupt) -> bool:
+        """Pass a Ctrl-C on that came in a task's turn; returns whether it was the host's, and not the task's own."""
+        return False
+
     def mark_forked(self) -> None:
         """Let everything sent in this process, a fork, raise ForkedSystem."""
         self.forked = True

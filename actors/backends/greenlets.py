@@ -23,7 +23,7 @@ from actors.backends.bridge import Bridge, Call, Offer
 from actors.backends.futures import Future
 from actors.backends.parking import LOOK, Parking
 from actors.backends.work import WorkCount
-from actors.backends.workers import Parked, Throw, Worker
+from actors.backends.workers import Interrupt, Parked, Throw, Worker
 from actors.clock import Clock
 from actors.raw import get_ident, is_patched, start_thread
 
@@ -180,6 +180,14 @@ class GreenletBackend(Parking):
 
     # -- on the hub's thread
 
+    def interrupted(self, error: KeyboardInterrupt) -> bool:
+        if self.own_thread:
+            return False
+        self.ready.appendleft(Interrupt(self.hub, error))
+        if not self.kicked:
+            self.kick()
+        return True
+
     def schedule(self, task: Task) -> None:
         self.active += 1
         if not self.bridge.held:
@@ -273,7 +281,7 @@ class GreenletBackend(Parking):
                 self.active -= 1
 
 
-RESUMED = (GreenletAnswer, Parked, Throw, GreenletBackend)
+RESUMED = (GreenletAnswer, Parked, Throw, Interrupt, GreenletBackend)
 
 
 def _settle(ended: Future[None], fn: Callable[[], None]) -> None:

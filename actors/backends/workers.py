@@ -10,7 +10,7 @@ from greenlet import GreenletExit, greenlet
 from actors.backends.base import Task
 from actors.raw import get_ident
 
-__all__ = ["Killed", "Parked", "Throw", "Worker"]
+__all__ = ["Interrupt", "Killed", "Parked", "Throw", "Worker"]
 
 
 class Killed(GreenletExit):
@@ -116,3 +116,17 @@ class Throw:
         worker = self._task.worker
         if worker is not None:
             worker.throw(Killed())
+
+
+class Interrupt:
+    """A Ctrl-C on its way to the host's main greenlet, in whose thread the hub is."""
+
+    __slots__ = ("_error", "_hub")
+
+    def __init__(self, hub: Any, error: KeyboardInterrupt) -> None:
+        self._hub = hub
+        self._error = error
+
+    def resume(self) -> None:
+        """Raise it where the main greenlet waits, as gevent does with one that comes in a greenlet of its own."""
+        self._hub.handle_system_error(KeyboardInterrupt, self._error)

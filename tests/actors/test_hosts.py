@@ -226,6 +226,28 @@ def test_a_fork_gets_one_clear_error_and_may_start_its_own(run, backend):
     ]
 
 
+def test_a_ctrl_c_in_an_actor_of_a_patched_host_reaches_the_host_once(run):
+    program = """
+        import os, signal
+        class Busy(Actor):
+            def receive(self, message):
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(10 ** 6):
+                    pass
+        with System("greenlets") as system:
+            sup = system.start(Supervisor, children=[ChildSpec(Busy, id="a"), ChildSpec(Adder, id="b")])
+            for send in (sup.child("a").ask, lambda message: (sup.child("a").tell(message), system.work.wait_idle(20))):
+                try:
+                    send("work")
+                except KeyboardInterrupt:
+                    print("interrupted")
+                print(sup.child("b").ask(1), system.work.wait_idle(20), sup.which_children()[0].restarts)
+    """
+    silent = "import logging; logging.disable(logging.CRITICAL)\n"
+    out = run(program, first=silent + PATCH)
+    assert out == ["interrupted", "1", "True", "1", "interrupted", "2", "True", "2"]
+
+
 @pytest.mark.parametrize("backend", ["greenlets", "threads"])
 @pytest.mark.parametrize("patched", [False, True])
 def test_the_interpreter_ends_with_actors_still_running(run, backend, patched):
