@@ -199,14 +199,9 @@ def _measure_thespian(base: str, count: int) -> dict[str, float]:
         system.ask(echo, "ask", 10)
         tells = timed(lambda: ([system.tell(echo, number) for number in range(count)], system.ask(echo, "ask", 30)))
         asks = timed(lambda: [system.ask(echo, "ask", 10) for _ in range(count)])
-        rounds = [system.ask(runner, (echo, count), 30) for _ in range(3)]
+        inside = statistics.median(system.ask(runner, (echo, count), 30) for _ in range(3))
         spawned = timed(lambda: [system.createActor(Echo) for _ in range(10)])
-        return {
-            "tell": count / tells,
-            "ask across": count / asks,
-            "ask inside": statistics.median(rounds),
-            "spawn across": 10 / spawned,
-        }
+        return {"tell": count / tells, "ask across": count / asks, "ask inside": inside, "spawn across": 10 / spawned}
     finally:
         system.shutdown()
 
