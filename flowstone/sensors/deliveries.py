@@ -69,6 +69,7 @@ class Deliveries(Actor):
         self._busy: set[str] = set()
         self._looking = False
         self._again = False
+        self._concluded_since: set[int] = set()
         self._timer: Timer | None = None
         services.directory["deliveries"] = self.ref
         self._look()
@@ -93,6 +94,7 @@ class Deliveries(Actor):
             self._again = True
             return
         self._looking, self._again = True, False
+        self._concluded_since = set()
         now = self.clock.now()
         self._services.database.read_later(
             lambda connection: outbox.due(connection, now), lambda outcome: self._post(Found(outcome))
@@ -105,7 +107,8 @@ class Deliveries(Actor):
             self.send_after(STORE_RETRY, Look())
             return
         found = outcome.unwrap()
-        for delivery in found.deliveries:
+        # What was concluded while the store was read may still look due in what was read.
+        for delivery in [one for one in found.deliveries if one.id not in self._concluded_since]:
             self._begin(delivery)
         self._arm(found.next_at)
         if self._again:
@@ -163,6 +166,7 @@ class Deliveries(Actor):
         outcome.unwrap()
         failpoint("delivery.after_commit")
         self._busy.discard(called.delivery.sensor)
+        self._concluded_since.add(called.delivery.id)
         self._look()
 
     def _arm(self, next_at: datetime | None) -> None:
