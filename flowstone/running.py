@@ -123,7 +123,8 @@ class Running:
             failpoint("stop.after_put_back")
         except StoreUnavailable as error:
             log.warning("runs in progress are put back at the next start: %s", error)
-        self._parts.close()
+        finally:
+            self._parts.close()
 
     def _put_back(self, connection: Connection) -> dict[str, RunStatus | None]:
         services, now = self.services, self.services.clock.now()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
 
 import flowstone as fs
 import pytest
+from flowstone.state.database import Database
 
 
 def shop() -> fs.Pipeline:
@@ -52,6 +54,21 @@ def test_a_store_that_can_not_be_written_leaves_nothing_half_started(tmp_path: P
         fs.Runtime(shop(), store=f"sqlite:///{tmp_path}/file").start()
     left = {thread.name for thread in threading.enumerate()} - before
     assert not {name for name in left if not name.startswith("actors")}
+
+
+def test_a_stop_over_a_store_whose_tables_are_gone_raises_and_frees_the_store_all_the_same(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    before = set(threading.enumerate())
+    runtime = fs.Runtime(shop(), store=url).start()
+    with sqlite3.connect(tmp_path / "shop.db") as other:
+        other.execute("drop table run")
+    other.close()
+    with pytest.raises(Exception, match="no such table"):
+        runtime.stop()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+    assert set(threading.enumerate()) <= before
+    Database.open(url).close()
 
 
 def test_a_pipeline_that_does_not_fit_together_never_opens_the_store(tmp_path: Path) -> None:
