@@ -8,6 +8,7 @@ from pathlib import Path
 import flowstone as fs
 import pytest
 
+from flowstone.state.database import Database
 from flowstone.testing import ScriptedSensor
 
 
@@ -124,3 +125,17 @@ def test_who_does_not_wait_that_long_leaves_no_trace(shop, scripted, url):
 def test_an_unknown_sensor_is_refused_with_a_suggestion(shop, url):
     with fs.Client(shop, store=url) as client, pytest.raises(fs.SensorNotFound, match="did you mean 'files'"):
         client.sensors.poll("fils")
+
+
+def test_a_cursor_that_the_type_can_not_read_is_an_error_that_leaves_the_row_alone(shop, scripted, url):
+    with fs.Client(shop, store=url) as client:
+        client.sensors.poll("files")
+    other = "{\"v\":1,\"type\":\"elsewhere:Other\",\"state\":{\"seen\":5}}"
+    with Database.open(url, exclusive=False) as database:
+        database.transact(lambda connection: connection.execute("update sensor set cursor = :cursor", cursor=other))
+    with fs.Client(store=url) as plain:
+        before = plain.sensors.get("files").cursor
+    with fs.Client(shop, store=url) as client:
+        evaluation = client.sensors.poll("files")
+        assert (evaluation.status, evaluation.reason_code) == ("error", "bad_cursor")
+        assert client.sensors.get("files").cursor == before
