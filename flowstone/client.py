@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from actors import RealClock, WorkCount
 from actors.pubsub import PubSub
 from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
-from flowstone.audit.calls import AuditLog
 from flowstone.core.catalog import Catalog
-from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.errors import RuntimeStopped, StoreLocked, ValidationError, shown
+from flowstone.groups import Groups
 from flowstone.pipeline import Pipeline
-from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
 from flowstone.sensors.beside import SensorsBeside
@@ -30,7 +28,7 @@ from flowstone.state.database import Database
 __all__ = ["Client"]
 
 
-class Client:
+class Client(Groups):
     """The calls of a runtime that need no actor; use it as a context manager.
 
     Raises:
@@ -64,7 +62,7 @@ class Client:
             system=None,
         )
         self._parts = ExitStack()
-        self._services: Services | None = None
+        self._open: Services | None = None
         self._definitions = Definitions.of(pipelines)
 
     def __enter__(self) -> Self:
@@ -79,62 +77,30 @@ class Client:
             # Who comes without a pipeline has nothing to say about definitions, least of all that they left the code.
             with suppress(StoreLocked), ExitStack() as alone:
                 register_all(self._settings, self._opened(catalog, alone, exclusive=True))
-        self._services = self._opened(catalog, self._parts, exclusive=False)
+        self._open = self._opened(catalog, self._parts, exclusive=False)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._services = None
+        self._open = None
         self._parts.close()
-
-    def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
-        """Ask for an asset's value; the runtime that holds the store, or the next one, makes it.
-
-        Raises:
-            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
-            RunKeyConflict: the run key means something else already.
-        """
-        return ask(self._get(), asset, partition, patient=True, **options)
-
-    def get(self, asset: str, partition: Partition = None) -> Any:
-        """The newest value of an asset for a partition.
-
-        Raises:
-            AssetNotFound, PartitionError: the request makes no sense.
-            ValueNotFound: it was never made, or it is gone.
-        """
-        return value_of(self._get(), asset, partition)
 
     @property
     def schedules(self) -> Schedules:
         """Calls about schedules."""
-        return Schedules(self._get(), self._definitions.rules)
+        return Schedules(self._services, self._definitions.rules)
 
     @property
     def sensors(self) -> Sensors:
         """Calls about sensors; a poll is made in this process, `ref` is refused."""
-        return SensorsBeside(self._get(), self._definitions.sensors)
+        return SensorsBeside(self._services, self._definitions.sensors)
 
     @property
-    def runs(self) -> Runs:
-        """Calls about runs."""
-        return Runs(self._get())
-
-    @property
-    def materializations(self) -> Materializations:
-        """Calls about the assets within runs."""
-        return Materializations(self._get())
-
-    @property
-    def audit(self) -> AuditLog:
-        """Calls about who did what."""
-        return AuditLog(self._get().database)
-
-    def _get(self) -> Services:
-        if self._services is None:
+    def _services(self) -> Services:
+        if self._open is None:
             raise RuntimeStopped("the client is not open: use it as a context manager")
-        return self._services
+        return self._open
 
     def _opened(self, catalog: Catalog, parts: ExitStack, *, exclusive: bool) -> Services:
         work = WorkCount()

@@ -11,19 +11,19 @@ from typing import Any, Self
 from actors import ChildSpec, Clock, Row, System
 from flowstone.aio import Aio
 from flowstone.assembly import Settings, io_managers_of
-from flowstone.audit.calls import AuditLog
 from flowstone.core.checks import check_int
 from flowstone.core.keywords import checked_keywords
 from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.durations import seconds
 from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, ValueNotFound, shown
+from flowstone.groups import Groups
 from flowstone.health import NOT_RUNNING, Health
 from flowstone.hosted import Hosted
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
 from flowstone.running import Running, start
-from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
+from flowstone.runs.calls import ask
 from flowstone.runs.records import Record
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
@@ -40,7 +40,7 @@ BACKENDS = ("auto", "greenlets", "threads")
 
 
 @checked_keywords
-class Runtime:
+class Runtime(Groups):
     """Keeps the assets of its pipelines fresh while it runs; use it as a context manager, or `start()` and `stop()`.
 
     Options, with their defaults: `store` ("sqlite:///flowstone.db"), `backend` ("auto": greenlets), `clock` (the real
@@ -194,17 +194,6 @@ class Runtime:
         """
         return ask(self._services, asset, partition, patient=False, **options).result()
 
-    def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
-        """Ask for an asset's value and return at once, when the request is durable.
-
-        `asset` may be a selection; options: `run_key`, `tags`, `priority`, `force`, `io_manager`.
-
-        Raises:
-            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
-            RunKeyConflict: the run key means something else already.
-        """
-        return ask(self._services, asset, partition, patient=True, **options)
-
     def materialize_all(self, asset: str, partition: Partition = None, **options: Any) -> dict[str, Record]:
         """Make an asset and all that it depends on, in one run; the records by asset, in order.
 
@@ -212,15 +201,6 @@ class Runtime:
             FlowstoneError: one failed, when the rest has ended; `error.context["records"]` holds the records.
         """
         return ask(self._services, f"+{asset}", partition, patient=False, **options).results()
-
-    def get(self, asset: str, partition: Partition = None) -> Any:
-        """The newest value of an asset for a partition.
-
-        Raises:
-            AssetNotFound, PartitionError: the request makes no sense.
-            ValueNotFound: it was never made, or it is gone.
-        """
-        return value_of(self._services, asset, partition)
 
     def exists(self, asset: str, partition: Partition = None) -> bool:
         """Whether an asset has a value for a partition.
@@ -273,21 +253,6 @@ class Runtime:
     def sensors(self) -> Sensors:
         """Calls about sensors."""
         return self._get().sensors
-
-    @property
-    def runs(self) -> Runs:
-        """Calls about runs."""
-        return Runs(self._services)
-
-    @property
-    def materializations(self) -> Materializations:
-        """Calls about the assets within runs."""
-        return Materializations(self._services)
-
-    @property
-    def audit(self) -> AuditLog:
-        """Calls about who did what."""
-        return AuditLog(self._services.database)
 
     @property
     def pubsub(self) -> Topics:

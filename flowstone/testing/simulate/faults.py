@@ -23,6 +23,7 @@ class Faults:
     - `crashes`: share of the messages at which their actor crashes
     - `refused`: share of the store's transactions and queries that fail without effect
     - `lost`: share of the store's commits whose answer is lost: the caller hears of a failure, the commit stands
+    - `late`: share of the writes under a lease, on the way when a process dies, that arrive after the next one started
     - `jumps`: of the wall clock, forth or back
     - `deaths`: of the process, which is started again on the same store some time later
     - `meddling`: of people, who poll by hand, pause in the middle of a poll or a tick, and resume later
@@ -40,6 +41,7 @@ class Faults:
     crashes: float = 0.003
     refused: float = 0.01
     lost: float = 0.01
+    late: float = 0.5
     jumps: float = 0.1
     deaths: float = 0.3
     meddling: float = 0.3

@@ -9,11 +9,12 @@ from typing import Any
 
 from actors import ActorError, System, WorkCount
 from actors.cell import Cell
+from actors.events import ActorCrashed, Event
 from actors.messages import Crash, Stop, Tick
 from actors.testing.serial import SerialBackend
 from flowstone.assembly import Parts, Settings
 from flowstone.core.run import Identity
-from flowstone.errors import FlowstoneError
+from flowstone.errors import FlowstoneError, RuntimeStopped
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
 from flowstone.running import Running, start
@@ -36,6 +37,9 @@ class InjectedCrash(Exception):
     """What actors crash with in a simulated world."""
 
 
+EXPLAINED = (InjectedCrash, ActorError, RuntimeStopped)
+
+
 @dataclass(slots=True)
 class Surroundings:
     """What outlives a process: time, the disk, stored values, the dice, the log, and the books."""
@@ -46,6 +50,8 @@ class Surroundings:
     journal: Journal
     disk: Connection
     values: Mapping[str, IOManager]
+    crashes: list[str] = field(default_factory=list)
+    """Actors that crashed, and no fault made them."""
     book: CallBook = field(default_factory=CallBook)
 
 
@@ -83,6 +89,7 @@ class Life:
         self._stores: list[SimulatedStore] = []
         self._ids = around.dice.of("ids")
         self.system = System(backend=self._new_backend, clock=self.clock, name=f"life-{number}", blocked_after=None)
+        self.system.events.subscribe(self._watch)
         self.backend.spawn(self._start)
 
     @property
@@ -127,6 +134,10 @@ class Life:
         self.stopping = True
         self.spawn(partial(self._stop, self.running))
 
+    def late_writes(self) -> list[Callable[[], None]]:
+        """What this process has on the way to the store, which may arrive after its death."""
+        return [write for store in self._stores for write in store.late_writes()]
+
     def die(self) -> None:
         """End at once."""
         for store in self._stores:
@@ -135,6 +146,11 @@ class Life:
             executor.die()
         self.around.book.die()
         self.backend.die()
+
+    def _watch(self, event: Event) -> None:
+        """Note a crash that was not made on purpose, nor follows from one as the loss of another actor does."""
+        if isinstance(event, ActorCrashed) and self.alive and not isinstance(event.reason, EXPLAINED):
+            self.around.crashes.append(f"{event.path}: {type(event.reason).__name__}: {event.reason}")
 
     def _new_backend(self, work: WorkCount, name: str) -> SerialBackend:
         self.backend = SerialBackend(work, self.clock)

@@ -94,6 +94,8 @@ def _simulated(
 def _violations(world: World) -> Iterator[Violation]:
     disk, now = world.around.disk, world.around.time.now()
     specs = [spec for pipeline in world.around.pipelines for spec in pipeline.sensors]
+    for crash in dict.fromkeys(world.around.crashes):
+        yield Violation("no actor crashes but on purpose", *crash.split(": ", 1))
     yield from check_ticks(disk, now)
     boot = world.life.running.services.boot if world.life is not None and world.life.running is not None else ""
     yield from check_runs(disk, world.around.book, boot=boot, now=now)

@@ -10,6 +10,7 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from actors import Clock, Future, WorkCount
@@ -27,6 +28,9 @@ from flowstone.testing.simulate.time import WorldTime
 __all__ = ["SimulatedStore", "new_disk"]
 
 T = TypeVar("T")
+
+LEASED = frozenset({"Materializer._settle", "Materializer._resume"})
+"""Transactions that name the lease which they are under."""
 
 READERS = 2
 """Queries of which any may be the next, as many as there are reading threads."""
@@ -143,6 +147,19 @@ class SimulatedStore(Database):
         while self.reads:
             self.read_next(0)
         self.alive = False
+
+    def late_writes(self) -> list[Callable[[], None]]:
+        """What is queued under the lease of a run, to be written after all once this process is dead.
+
+        So it goes where a network lies before the store. Only such writes are fenced off; whatever else a process
+        writes, it writes under the store's lock, which ends with it.
+        """
+        return [partial(self._write_late, job.call) for job in self.writes if _named(job.call) in LEASED]
+
+    def _write_late(self, call: Callable[[Connection], Any]) -> None:
+        outcome, answer = self._run(call)
+        told = type(outcome.error).__name__ if outcome.error is not None else answer.value
+        self._journal.note("late", f"{_named(call)} {told}")
 
     def die(self) -> None:
         """Take no more, and forget what is queued."""

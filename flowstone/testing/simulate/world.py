@@ -29,6 +29,11 @@ MOST_STEPS = 20_000
 """Steps without time going on, after which something goes round in circles."""
 
 MOST_STEPS_TO_DOOM = 60
+MOST_STEPS_TO_A_WRITE = 100
+"""Steps for which half of the deaths wait for the worst moment: when a run's step is on its way to the store."""
+
+LATEST = 5.0
+"""Seconds after the start of the next process at which what its predecessor wrote arrives, at most."""
 
 
 class Stuck(Exception):
@@ -70,6 +75,7 @@ class World:
         """Seconds for which nothing goes wrong before the world is looked at; twice any feed's interval at least."""
         self.people = People(self.around, lambda: self.life)
         self._doom: int | None = None
+        self._patience = 0
         self._arrange()
 
     def run(self) -> None:
@@ -140,7 +146,9 @@ class World:
     def _draw_death(self) -> None:
         """Let the process die in the middle of what it does next."""
         if self.around.dice.fires("deaths"):
-            self._doom = 1 + self.around.dice.of("how it dies").randrange(MOST_STEPS_TO_DOOM)
+            dice = self.around.dice.of("how it dies")
+            self._doom = 1 + dice.randrange(MOST_STEPS_TO_DOOM)
+            self._patience = dice.choice((0, MOST_STEPS_TO_A_WRITE))
 
     def _meet_doom(self, life: Life) -> None:
         self._doom = None
@@ -153,11 +161,14 @@ class World:
 
     def _bury(self, life: Life, how: str) -> None:
         self.around.journal.note("life", f"process {life.number} {how}")
+        late = [write for write in life.late_writes() if self.around.dice.happens("late")]
         life.die()
         self.life = None
         # Seconds mostly, and sometimes hours.
         down = math.exp(self.around.dice.of("how long down").uniform(0.0, 9.5))
         self.around.time.after(down, self._be_born)
+        for write in late:
+            self.around.time.after(down + self.around.dice.of("how late").random() * LATEST, write)
 
     def _jump(self) -> None:
         if self.around.dice.fires("jumps"):
@@ -209,7 +220,7 @@ class World:
                 raise Stuck("messages go round in circles without time going on")
             if self._doom is not None:
                 self._doom -= 1
-                if self._doom <= 0:
+                if self._doom <= 0 and (self._doom < -self._patience or life.late_writes()):
                     self._meet_doom(life)
 
 

@@ -24,7 +24,8 @@ from flowstone.testing.simulate.shop import shop
 SEEDS = 200
 SHARE = 5
 HARD = Faults(
-    raising=0.08, hanging=0.06, slow=0.1, crashes=0.02, refused=0.05, lost=0.05, jumps=0.5, deaths=3.0, meddling=4.0
+    raising=0.08, hanging=0.06, slow=0.1, crashes=0.02, refused=0.05, lost=0.05, late=1.0,
+    jumps=0.5, deaths=3.0, meddling=4.0,
 )  # fmt: skip
 PROGRAM = """
 from flowstone.testing import simulate
@@ -55,6 +56,26 @@ def test_nothing_is_violated_in_a_month_of_any_seed(first: int) -> None:
 def test_nothing_is_violated_where_much_goes_wrong() -> None:
     for seed in range(1, 9):
         simulate(shop(), days=10, seed=seed, faults=HARD).check()
+
+
+@pytest.mark.property
+@pytest.mark.parametrize(
+    "often",
+    [
+        {"lost": 0.3},
+        {"refused": 0.3},
+        {"crashes": 0.08},
+        {"deaths": 12.0, "late": 1.0},
+        {"hanging": 0.3, "refused": 0.2},
+        {"crashes": 0.05, "lost": 0.2},
+        {"meddling": 24.0, "slow": 0.5},
+        {"jumps": 12.0, "deaths": 4.0},
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_violated_where_a_few_things_go_wrong_very_often(often: dict[str, float]) -> None:
+    for seed in range(1, 5):
+        simulate(shop(), days=8, seed=seed, faults=dataclasses.replace(Faults.none(), **often)).check()
 
 
 def test_a_seed_gives_the_same_log_in_processes_that_hash_otherwise() -> None:
@@ -160,8 +181,8 @@ def test_a_rule_that_is_broken_on_purpose_is_found(
     break_it: Callable[[pytest.MonkeyPatch], None], rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_it(monkeypatch)
-    for seed in range(1, 31):
-        result = simulate(shop(), days=20, seed=seed, faults=HARD, shorten=False)
+    for seed in range(1, 41):
+        result = simulate(shop(), days=8, seed=seed, faults=HARD, shorten=False)
         if any(re.search(rule, violation.rule) for violation in result.violations):
             return
     raise AssertionError("no seed found it")

@@ -1,0 +1,56 @@
+"""The groups of calls that a runtime and a client share: what needs the store alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowstone.audit.calls import AuditLog
+from flowstone.core.partitions import Partition
+from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
+from flowstone.runs.services import Services
+
+__all__ = ["Groups"]
+
+
+class Groups:
+    """Calls about runs, their assets, and who did what; of anything that has services."""
+
+    @property
+    def _services(self) -> Services:
+        raise NotImplementedError
+
+    def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
+        """Ask for an asset's value and return at once, when the request is durable.
+
+        `asset` may be a selection; options: `run_key`, `tags`, `priority`, `force`, `io_manager`. A client's request
+        is served by the runtime that holds the store, or by the next one.
+
+        Raises:
+            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+            RunKeyConflict: the run key means something else already.
+        """
+        return ask(self._services, asset, partition, patient=True, **options)
+
+    def get(self, asset: str, partition: Partition = None) -> Any:
+        """The newest value of an asset for a partition.
+
+        Raises:
+            AssetNotFound, PartitionError: the request makes no sense.
+            ValueNotFound: it was never made, or it is gone.
+        """
+        return value_of(self._services, asset, partition)
+
+    @property
+    def runs(self) -> Runs:
+        """Calls about runs."""
+        return Runs(self._services)
+
+    @property
+    def materializations(self) -> Materializations:
+        """Calls about the assets within runs."""
+        return Materializations(self._services)
+
+    @property
+    def audit(self) -> AuditLog:
+        """Calls about who did what."""
+        return AuditLog(self._services.database)

@@ -1,0 +1,47 @@
+"""The tables, as peewee's models: they declare the schema and build the cold queries.
+
+Hot statements are SQL text, run through `Connection.execute`. A test proves that the migrations lead to these tables.
+The database that the models are bound to only tells peewee which SQL to write; it is never connected.
+"""
+
+from flowstone.state.models.base import Table
+from flowstone.state.models.operations import Audit, Node, SchemaVersion
+from flowstone.state.models.runs import AssetEvent, Materialization, Run, RunConflict, RunKey
+from flowstone.state.models.schedules import Schedule, Tick
+from flowstone.state.models.sensors import Arrival, Evaluation, Outbox, Sensor
+
+__all__ = [
+    "TABLES",
+    "Arrival",
+    "AssetEvent",
+    "Audit",
+    "Evaluation",
+    "Materialization",
+    "Node",
+    "Outbox",
+    "Run",
+    "RunConflict",
+    "RunKey",
+    "Schedule",
+    "SchemaVersion",
+    "Sensor",
+    "Tick",
+]
+
+TABLES: tuple[type[Table], ...] = (
+    Schedule,
+    Tick,
+    Sensor,
+    Evaluation,
+    Arrival,
+    Outbox,
+    Run,
+    RunKey,
+    RunConflict,
+    Materialization,
+    AssetEvent,
+    Node,
+    Audit,
+    SchemaVersion,
+)
+"""All tables."""
