@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flowstone.errors import StoreUnavailable
 from flowstone.state.dialect import Query, Row, Session
@@ -95,6 +95,16 @@ class Connection:
             if unavailable is None:
                 raise
             raise unavailable from error
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`: for the few statements that can't be written for both."""
+        return self._session.dialect
+
+    @property
+    def driver(self) -> Any:
+        """The driver's own connection (`sqlite3.Connection`, `psycopg.Connection`), within the transaction."""
+        return self._session.driver
 
     def lock(self, table: str) -> str:
         """What makes a select lock its rows of `table`, so that they stay as they are until the transaction ends."""

@@ -42,6 +42,7 @@ class Database:
     ) -> None:
         self.url = server.url
         self.private = server.private
+        self._server = server
         self._writer = writer
         self._readers = readers
         self._watch = watch
@@ -145,6 +146,16 @@ class Database:
             ForkedRuntime: the store was opened by the process that forked this one.
         """
         self._readers.read_later(query, then)
+
+    def apart(self) -> Connection:
+        """A connection of the caller's own, for a transaction in which users' code takes part; closed by the caller.
+
+        Its commits are those of another connection: whoever listens to outside commits hears of them.
+
+        Raises:
+            StoreUnavailable: no connection can be made.
+        """
+        return Connection(self._server.apart())
 
     def on_outside_commit(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call back when another process has committed, within a second; returns what takes the listener back.

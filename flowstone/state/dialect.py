@@ -42,6 +42,9 @@ class Session(Protocol):
     faults of the store from those of a statement.
     """
 
+    dialect: str
+    """`sqlite` or `postgresql`: for the few statements that can't be written for both."""
+
     place: str
     """Where the store is, as errors show it."""
 
@@ -64,6 +67,10 @@ class Session(Protocol):
     @property
     def lost(self) -> bool:
         """Whether the connection is gone, so that nobody knows what became of a commit that was not answered."""
+
+    @property
+    def driver(self) -> Any:
+        """The driver's own connection, on which users' statements join the transaction."""
 
     def execute(self, sql: str, parameters: Parameters) -> list[Row]:
         """The rows that a statement gives."""
@@ -125,6 +132,9 @@ class Server(Protocol):
 
     def reader(self) -> Session:
         """A new session that never writes."""
+
+    def apart(self) -> Session:
+        """A new session for transactions of its own beside the writer's."""
 
     def close(self) -> None:
         """Let go what was taken."""

@@ -17,7 +17,10 @@ from flowstone.state.connection import Connection
 
 __all__ = ["Migration", "migrate", "migrations"]
 
-_FILE = re.compile(r"(\d{4})_(\w+)\.sql")
+_FILE = re.compile(r"(\d{4})_(\w+)(?:\.(sqlite|postgresql))?\.sql")
+_ROOMS = ("flowstone.state.migrations", "flowstone.connectors.sql")
+"""Where the steps are: tables, and what connectors keep in the database itself."""
+
 _VERSIONS = """
 create table if not exists schema_version (
     number {int} not null primary key,
@@ -30,11 +33,15 @@ create table if not exists schema_version (
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered step; `script` still has placeholders for what differs between databases."""
+    """One numbered step; `script` still has placeholders for what differs between databases.
+
+    One that is `only` for a database is empty elsewhere.
+    """
 
     number: int
     name: str
     script: str
+    only: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -45,10 +52,10 @@ class Migration:
 def migrations() -> tuple[Migration, ...]:
     """The steps that this release knows, in order."""
     found = []
-    for file in resources.files("flowstone.state.migrations").iterdir():
+    for file in (file for room in _ROOMS for file in resources.files(room).iterdir()):
         match = _FILE.fullmatch(file.name)
         if match:
-            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8"), match[3]))
     return tuple(sorted(found, key=lambda migration: migration.number))
 
 
@@ -74,7 +81,8 @@ def _apply_next(connection: Connection, known: Sequence[Migration], now: datetim
         connection.script(_VERSIONS)
         due = _due(_seen(connection), known)
         if due is not None:
-            connection.script(due.script)
+            if due.only in (None, connection.dialect):
+                connection.script(due.script)
             connection.execute(
                 "insert into schema_version (number, name, checksum, applied_at) "
                 "values (:number, :name, :checksum, :now)",

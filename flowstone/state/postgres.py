@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -62,6 +63,7 @@ _TABLES = "hashtextextended('flowstone tables ' || current_schema(), 0)"
 class PostgresSession:
     """One connection to a database, made again by itself once it is lost."""
 
+    dialect = "postgresql"
     faults: type[Exception] = psycopg.Error
     column_types: Mapping[str, str] = COLUMN_TYPES
     locking = " for update of {}"
@@ -83,6 +85,11 @@ class PostgresSession:
     def lost(self) -> bool:
         """Whether the connection is gone."""
         return self._exchange.lost
+
+    @property
+    def driver(self) -> psycopg.Connection[Any]:
+        """The driver's own connection, on which users' statements join the transaction."""
+        return self._exchange.driver()
 
     def execute(self, sql: str, parameters: Parameters) -> list[Row]:
         """The rows that a statement gives; what is wrong with one that gives none may show at the next."""
@@ -246,6 +253,10 @@ class PostgresServer:
 
     def reader(self) -> PostgresSession:
         """A new session that never writes."""
+        return PostgresSession(self, writes=False)
+
+    def apart(self) -> PostgresSession:
+        """A new session for transactions of its own beside the writer's."""
         return PostgresSession(self, writes=False)
 
     def close(self) -> None:

@@ -39,6 +39,7 @@ class Exchange:
         self._at_once = at_once
         self._raw = pq.PGconn.connect(conninfo)
         self._waiting = 0
+        self._driver: psycopg.Connection[Any] | None = None
         self._prepared: dict[tuple[str, tuple[int, ...]], tuple[bytes, Reader | None]] = {}
         if self.lost:
             raise psycopg.OperationalError(self._raw.get_error_message())
@@ -64,6 +65,13 @@ class Exchange:
     def socket(self) -> int:
         """The descriptor of the connection."""
         return self._raw.socket
+
+    def driver(self) -> psycopg.Connection[Any]:
+        """The connection as users know it, once all that was put off is done."""
+        self.settle()
+        if self._driver is None:
+            self._driver = psycopg.Connection(self._raw)
+        return self._driver
 
     def command(self, sql: str) -> None:
         """Run statements that have no parameters and whose answers don't matter."""

@@ -71,6 +71,7 @@ class Row(sqlite3.Row):
 class SQLiteSession:
     """One connection to a file."""
 
+    dialect = "sqlite"
     faults: type[Exception] = sqlite3.Error
     column_types: Mapping[str, str] = COLUMN_TYPES
     locking = locking_free = ""
@@ -89,6 +90,11 @@ class SQLiteSession:
     def lost(self) -> bool:
         """A file is never lost: what was not answered was not committed."""
         return False
+
+    @property
+    def driver(self) -> sqlite3.Connection:
+        """The driver's own connection."""
+        return self._raw
 
     def execute(self, sql: str, parameters: Parameters) -> list[AnyRow]:
         """The rows that a statement gives."""
@@ -187,6 +193,10 @@ class SQLiteServer:
     def reader(self) -> SQLiteSession:
         """A new session that never writes."""
         return SQLiteSession(connect(self._path, read_only=True, **self._options), self._path)
+
+    def apart(self) -> SQLiteSession:
+        """A new session for transactions of its own beside the writer's."""
+        return self.writer()
 
     def close(self) -> None:
         """Let go of the lock, and remove a private file."""

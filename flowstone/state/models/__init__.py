@@ -4,7 +4,17 @@ Hot statements are SQL text, run through `Connection.execute`. A test proves tha
 The database that the models are bound to only tells peewee which SQL to write; it is never connected.
 """
 
+from flowstone.state.models.assets import Approval, Invalidation, LineageEdge, LineageLink
 from flowstone.state.models.base import Table
+from flowstone.state.models.connectors import (
+    DeadLetter,
+    EventAttempt,
+    EventLog,
+    Queue,
+    QueueArchive,
+    QueueMessage,
+    ScheduledTasks,
+)
 from flowstone.state.models.operations import Audit, Node, SchemaVersion
 from flowstone.state.models.runs import AssetEvent, Materialization, Run, RunConflict, RunKey
 from flowstone.state.models.schedules import Schedule, Tick
@@ -12,17 +22,28 @@ from flowstone.state.models.sensors import Arrival, Evaluation, Outbox, Sensor
 
 __all__ = [
     "TABLES",
+    "Approval",
     "Arrival",
     "AssetEvent",
     "Audit",
+    "DeadLetter",
     "Evaluation",
+    "EventAttempt",
+    "EventLog",
+    "Invalidation",
+    "LineageEdge",
+    "LineageLink",
     "Materialization",
     "Node",
     "Outbox",
+    "Queue",
+    "QueueArchive",
+    "QueueMessage",
     "Run",
     "RunConflict",
     "RunKey",
     "Schedule",
+    "ScheduledTasks",
     "SchemaVersion",
     "Sensor",
     "Tick",
@@ -40,6 +61,17 @@ TABLES: tuple[type[Table], ...] = (
     RunConflict,
     Materialization,
     AssetEvent,
+    Approval,
+    LineageEdge,
+    LineageLink,
+    Invalidation,
+    Queue,
+    QueueMessage,
+    QueueArchive,
+    ScheduledTasks,
+    EventLog,
+    EventAttempt,
+    DeadLetter,
     Node,
     Audit,
     SchemaVersion,

@@ -1,0 +1,1 @@
+"""What connectors keep in the database itself, as numbered steps of its migrations."""
