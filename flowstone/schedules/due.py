@@ -10,17 +10,49 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from flowstone.cron import Interval, Timing
-from flowstone.schedules.policies import MisfireMode, Overlap, Reason, TickStatus
-from flowstone.schedules.rows import ScheduleRow
+from flowstone.schedules.policies import Misfire, MisfireMode, Overlap, Reason, TickStatus
 
-__all__ = ["Account", "Admission", "Decision", "admit", "ahead", "decide", "overdue", "settle", "start_of", "wake_at"]
+__all__ = ["Account", "Admission", "Decision", "Timed", "admit", "ahead", "decide", "overdue", "settle", "start_of", "wake_at"]
 
 _LATE = timedelta(seconds=30)
 _MANY = 10
 _STRETCH = timedelta(days=100)
 _TICK = timedelta(microseconds=1)
+
+
+class Timed(Protocol):
+    """What instants are decided about for: a schedule, or anything else that has a timing and an account."""
+
+    @property
+    def name(self) -> str:
+        """What its jitter is a hash of."""
+
+    @property
+    def timing(self) -> Timing:
+        """Its instants."""
+
+    @property
+    def accounted_until(self) -> datetime:
+        """The instant up to which everything has been seen to."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether its instants fire, or pass as skipped."""
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether nothing is decided about it."""
+
+    @property
+    def misfire(self) -> Misfire:
+        """What happens to instants that are found late."""
+
+    @property
+    def jitter(self) -> float:
+        """Seconds over which its starts are spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +104,7 @@ class Admission:
     cancels: tuple[str, ...] = ()
 
 
-def decide(schedule: ScheduleRow, now: datetime) -> Decision:
+def decide(schedule: Timed, now: datetime) -> Decision:
     """The accounts of the instants that are ready at `now`.
 
     A disabled schedule skips them. Of an enabled one the newest fires when it is on time; late ones do as the misfire
@@ -89,7 +121,7 @@ def decide(schedule: ScheduleRow, now: datetime) -> Decision:
     return Decision(_missed(schedule, timing, last, runs, now) + fires, last)
 
 
-def settle(schedule: ScheduleRow, now: datetime) -> tuple[Account, ...]:
+def settle(schedule: Timed, now: datetime) -> tuple[Account, ...]:
     """The accounts of everything that is due at `now`, jitter or not, when no timer may decide about it any more.
 
     That is so before an edit of the timing (`missed`, `edited`) and before a resume (`skipped`, `paused`).
@@ -120,27 +152,27 @@ def admit(overlap: Overlap, unfinished: Sequence[str]) -> Admission:
     return Admission(behind=True)
 
 
-def start_of(schedule: ScheduleRow, instant: datetime) -> datetime:
+def start_of(schedule: Timed, instant: datetime) -> datetime:
     """When the tick of `instant` is to start: after its jitter, always before the next instant."""
     return _start(schedule, schedule.timing, instant)
 
 
-def wake_at(schedule: ScheduleRow) -> datetime:
+def wake_at(schedule: Timed) -> datetime:
     """When the next instant that has no account yet is ready."""
     return start_of(schedule, schedule.timing.next_after(schedule.accounted_until))
 
 
-def overdue(schedule: ScheduleRow, now: datetime) -> float:
+def overdue(schedule: Timed, now: datetime) -> float:
     """The seconds that the next account is behind its time; 0 when it is not, and for an orphaned schedule."""
     return 0.0 if schedule.orphaned else max(0.0, (now - wake_at(schedule)).total_seconds())
 
 
-def ahead(schedule: ScheduleRow, now: datetime) -> float:
+def ahead(schedule: Timed, now: datetime) -> float:
     """The seconds by which the account is ahead of the clock, as after a clock that jumped forward and back."""
     return max(0.0, (schedule.accounted_until - now).total_seconds())
 
 
-def _start(schedule: ScheduleRow, timing: Timing, instant: datetime) -> datetime:
+def _start(schedule: Timed, timing: Timing, instant: datetime) -> datetime:
     if not schedule.jitter:
         return instant
     gap = (timing.next_after(instant) - instant).total_seconds()
@@ -150,14 +182,14 @@ def _start(schedule: ScheduleRow, timing: Timing, instant: datetime) -> datetime
     return instant + timedelta(microseconds=int(share * min(schedule.jitter, gap) * 1_000_000))
 
 
-def _last_ready(schedule: ScheduleRow, timing: Timing, now: datetime) -> datetime | None:
+def _last_ready(schedule: Timed, timing: Timing, now: datetime) -> datetime | None:
     last = timing.previous_before(now + _TICK)
     if last > schedule.accounted_until and _start(schedule, timing, last) > now:
         last = timing.previous_before(last)
     return last if last > schedule.accounted_until else None
 
 
-def _running(schedule: ScheduleRow, timing: Timing, last: datetime, now: datetime) -> list[datetime]:
+def _running(schedule: Timed, timing: Timing, last: datetime, now: datetime) -> list[datetime]:
     """The ready instants that run, oldest first: always the newest ones."""
     on_time = _is_on_time(schedule, timing, last, now)
     runs = [last] if on_time else []
@@ -170,13 +202,13 @@ def _running(schedule: ScheduleRow, timing: Timing, last: datetime, now: datetim
     return runs[::-1]
 
 
-def _is_on_time(schedule: ScheduleRow, timing: Timing, last: datetime, now: datetime) -> bool:
+def _is_on_time(schedule: Timed, timing: Timing, last: datetime, now: datetime) -> bool:
     tolerance = min(_LATE, (timing.next_after(last) - last) / 2)
     return now - _start(schedule, timing, last) <= tolerance
 
 
 def _missed(
-    schedule: ScheduleRow, timing: Timing, last: datetime, runs: Sequence[datetime], now: datetime
+    schedule: Timed, timing: Timing, last: datetime, runs: Sequence[datetime], now: datetime
 ) -> tuple[Account, ...]:
     """The accounts of the ready instants that don't run: first those that are too old, then those that need not."""
     since = schedule.accounted_until
@@ -191,7 +223,7 @@ def _missed(
     )
 
 
-def _last_too_old(schedule: ScheduleRow, timing: Timing, now: datetime) -> datetime:
+def _last_too_old(schedule: Timed, timing: Timing, now: datetime) -> datetime:
     """The last instant that the misfire policy calls too old, or the end of the account when there is none."""
     since, age = schedule.accounted_until, schedule.misfire.max_age
     # The comparison comes first: an age of centuries would lead out of the calendar.
