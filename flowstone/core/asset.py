@@ -12,10 +12,11 @@ from flowstone.core.keywords import check_keywords
 from flowstone.core.location import caller
 from flowstone.core.names import check_name
 from flowstone.core.partition_sets import PartitionSet
+from flowstone.core.reach import unreachable
 from flowstone.durations import seconds
 from flowstone.errors import FlowstoneError, ValidationError, shown
 
-__all__ = ["Asset", "Retry", "RetryPolicy", "Skip"]
+__all__ = ["Asset", "Retry", "RetryPolicy", "Skip", "call_passing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +96,15 @@ _OPTIONS = (
     "partitions",
     "retry",
     "timeout",
+    "requires",
     "io_manager",
+    "process",
     "tags",
     "description",
     "metadata",
     "code_version",
+    "pool",
+    "concurrency",
     "priority",
 )
 
@@ -110,6 +115,9 @@ class Asset:
 
     Parameters after the first are its dependencies; with `depends_on=` given, those are, and `fn` takes them as
     parameters of their names or in one mapping. Parameters with a default keep it.
+
+    `requires` names the resources that it uses, `process=True` runs it in a worker process, and at most `concurrency`
+    of its runs, or as many as its `pool` holds, execute at once.
 
     Raises:
         ValidationError: for an unknown keyword, a bad name or option, or a function that takes no context.
@@ -124,11 +132,15 @@ class Asset:
     partitions: PartitionSet | None = None
     retry: RetryPolicy = RETRYABLE_ONLY
     timeout: float | None = None
+    requires: tuple[str, ...] = ()
     io_manager: str | None = None
+    process: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     code_version: str | None = None
+    pool: str | None = None
+    concurrency: int | None = None
     priority: int = 0
     location: str = field(default="", compare=False)
     passes: str = "names"
@@ -147,11 +159,15 @@ class Asset:
             "partitions": _partitions(name, options.get("partitions")),
             "retry": _retry(name, options.get("retry")),
             "timeout": _timeout(options.get("timeout")),
+            "requires": _requires(name, options.get("requires")),
             "io_manager": _text(name, "io_manager", options.get("io_manager")),
+            "process": _process(name, fn, options.get("process", False)),
             "tags": check_text_mapping(f"tags of asset {name!r}", options.get("tags") or {}),
             "description": _text(name, "description", options.get("description")) or inspect.getdoc(fn) or "",
             "metadata": dict(options.get("metadata") or {}),
             "code_version": _text(name, "code_version", options.get("code_version")),
+            "pool": _pool(options.get("pool")),
+            "concurrency": _concurrency(name, options.get("concurrency")),
             "priority": check_int(f"priority of asset {name!r}", options.get("priority", 0)),
             "location": caller(),
         }
@@ -164,11 +180,16 @@ class Asset:
 
     def call(self, context: Any, dependencies: Mapping[str, Any]) -> Any:
         """Call the function with its dependencies in the way that it takes them."""
-        if self.passes == "mapping":
-            return self.fn(context, dict(dependencies))
-        if self.passes == "nothing":
-            return self.fn(context)
-        return self.fn(context, **dependencies)
+        return call_passing(self.fn, self.passes, context, dependencies)
+
+
+def call_passing(fn: Callable[..., Any], passes: str, context: Any, dependencies: Mapping[str, Any]) -> Any:
+    """Call a function with dependencies passed by `names`, in one `mapping`, or with `nothing` of them."""
+    if passes == "mapping":
+        return fn(context, dict(dependencies))
+    if passes == "nothing":
+        return fn(context)
+    return fn(context, **dependencies)
 
 
 def _dependencies(name: str, fn: Callable[..., Any], given: Any) -> tuple[tuple[str, ...], str]:
@@ -223,6 +244,33 @@ def _retry(name: str, given: Any) -> RetryPolicy:
 
 def _timeout(given: Any) -> float | None:
     return None if given is None else seconds(given, "timeout", minimum=0.001)
+
+
+def _requires(name: str, given: Any) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        expected = f"expected requires of asset {name!r} to be a list of resource names"
+        raise ValidationError(f"{expected}, got: {shown(given)}")
+    return tuple(dict.fromkeys(check_name("resource", item) for item in given))
+
+
+def _process(name: str, fn: Callable[..., Any], given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise ValidationError(f"expected process of asset {name!r} to be True or False, got: {shown(given)}")
+    reason = unreachable(fn) if given else None
+    if reason is not None:
+        advice = "define it at the top of a module"
+        raise ValidationError(f"asset {name!r} can't run in a process of its own: {reason}; {advice}")
+    return given
+
+
+def _pool(given: Any) -> str | None:
+    return None if given is None else check_name("pool", given)
+
+
+def _concurrency(name: str, given: Any) -> int | None:
+    return None if given is None else check_int(f"concurrency of asset {name!r}", given, minimum=1)
 
 
 def _text(name: str, option: str, given: Any) -> str | None:

@@ -75,6 +75,15 @@ def test_a_definition_knows_its_place() -> None:
         ({"priority": True}, "priority"),
         ({"description": 5}, "description"),
         ({"code_version": 5}, "code_version"),
+        ({"requires": "warehouse"}, "requires of asset 'report' to be a list of resource names"),
+        ({"requires": [5]}, "resource name"),
+        ({"require": []}, "did you mean 'requires'"),
+        ({"process": 1}, "process of asset 'report' to be True or False"),
+        ({"process": True}, "it is a lambda"),
+        ({"pool": "two words"}, "pool name"),
+        ({"pool": 5}, "pool name"),
+        ({"concurrency": 0}, "concurrency of asset 'report' to be an int of at least 1"),
+        ({"concurrency": True}, "concurrency"),
     ],
 )
 def test_a_bad_option_is_refused_where_it_is_given(options: dict[str, Any], message: str) -> None:
@@ -121,3 +130,27 @@ def test_the_delay_grows_to_its_cap_and_never_overflows() -> None:
     policy = fs.RetryPolicy()
     assert [policy.delay(attempt) for attempt in (1, 2, 3, 4, 5)] == [10.0, 30.0, 90.0, 270.0, 300.0]
     assert policy.delay(10_000) == 300.0
+
+
+def make_in_a_module(context: Any) -> int:
+    """An asset that any process can import."""
+    return 1
+
+
+def test_where_an_asset_runs_and_what_it_needs_is_declared() -> None:
+    options = {"requires": ["warehouse", "mail", "warehouse"], "process": True, "pool": "gpu", "concurrency": 2}
+    asset = fs.Asset(make_in_a_module, **options)
+    assert (asset.requires, asset.process, asset.pool, asset.concurrency) == (("warehouse", "mail"), True, "gpu", 2)
+
+
+def test_by_default_an_asset_needs_nothing_and_runs_in_a_thread() -> None:
+    asset = fs.Asset(make_in_a_module)
+    assert (asset.requires, asset.process, asset.pool, asset.concurrency) == ((), False, None, None)
+
+
+def test_a_function_inside_a_function_can_not_run_in_a_process() -> None:
+    def nested(context: Any) -> int:
+        return 1
+
+    with pytest.raises(fs.ValidationError, match="defined inside a function .*define it at the top of a module"):
+        fs.Asset(nested, process=True)
