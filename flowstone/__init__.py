@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, RetryPolicy, Skip
 from flowstone.core.context import Context
 from flowstone.core.partition_sets import Daily, Hourly, Monthly, Static, Weekly
@@ -115,6 +116,7 @@ __all__ = [
     "Trigger",
     "ValidationError",
     "ValueNotFound",
+    "WaitForApproval",
     "Weekly",
     "decode_partition",
     "encode_partition",

@@ -6,6 +6,7 @@ from typing import Any
 
 from flowstone.audit.calls import AuditLog
 from flowstone.core.partitions import Partition
+from flowstone.runs.approval_calls import Approvals
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.services import Services
 
@@ -49,6 +50,11 @@ class Groups:
     def materializations(self) -> Materializations:
         """Calls about the assets within runs."""
         return Materializations(self._services)
+
+    @property
+    def approvals(self) -> Approvals:
+        """Calls about approvals."""
+        return Approvals(self._services)
 
     @property
     def audit(self) -> AuditLog:

@@ -3,7 +3,7 @@
     root (rest_for_one)
     ├── store            heartbeat, and what other processes commit
     └── services (one_for_one)
-        ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher
+        ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher · deadlines
         ├── deliveries
         ├── scheduler
         └── sensors      (dynamic, a restart budget each)
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from actors import ChildSpec, Supervisor
 from flowstone.assembly import Definitions
+from flowstone.runs.deadlines import Deadlines
 from flowstone.runs.dispatcher import Dispatcher, Materializers
 from flowstone.runs.services import Services
 from flowstone.schedules.scheduler import Scheduler
@@ -40,6 +41,7 @@ def root_spec(
         [
             ChildSpec(Materializers, id="materializers", args=(services,)),
             ChildSpec(Dispatcher, id="dispatcher", args=(services,)),
+            ChildSpec(Deadlines, id="deadlines", args=(services,)),
         ],
         strategy="rest_for_one",
     )

@@ -63,6 +63,7 @@ SKIPS: Mapping[str | None, str] = {
 MATERIALIZATIONS: Mapping[MaterializationStatus, str] = {
     MaterializationStatus.PENDING: "{what} waits for its turn, or for what it depends on.",
     MaterializationStatus.RUNNING: "{what} is being made: attempt {attempt} began at {began}.",
+    MaterializationStatus.WAITING_APPROVAL: "{what} waits for people to decide.",
     MaterializationStatus.SUCCESS: "{what} was made by attempt {attempt}, in {duration:g} s.",
     MaterializationStatus.FAILED: "{what} failed in attempt {attempt}: {error}.",
     MaterializationStatus.SKIPPED: "{what} was skipped: {reason}.",
@@ -71,6 +72,7 @@ MATERIALIZATIONS: Mapping[MaterializationStatus, str] = {
 RUNS: Mapping[RunStatus, str] = {
     RunStatus.QUEUED: "{what} is queued: it waits for its turn.",
     RunStatus.RUNNING: "{what} is in progress since {began}.",
+    RunStatus.WAITING_APPROVAL: "{what} waits for people to decide, and holds no slot.",
     RunStatus.SUCCESS: "{what} ended well, {duration:g} s after it began.",
     RunStatus.FAILED: "{what} failed: {error}.",
     RunStatus.CANCELLED: "{what} was cancelled: {reason}.",

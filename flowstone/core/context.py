@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowstone.core.approval import Decision
 from flowstone.core.partitions import Partition
 
 __all__ = ["Context", "RunTrigger"]
@@ -26,7 +27,8 @@ class RunTrigger:
 class Context:
     """One attempt: asset, partition, run, attempt number (from 1), the runtime's clock, a log, and what caused it.
 
-    `run_id` and `attempt` are there to make side effects idempotent (semantics 0).
+    `run_id` and `attempt` are there to make side effects idempotent (semantics 0). `approval` is what was decided about
+    an earlier call of this run, None before a decision.
     """
 
     asset: str
@@ -35,4 +37,5 @@ class Context:
     attempt: int
     clock: Any
     trigger: RunTrigger
+    approval: Decision | None = None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("flowstone.asset"))

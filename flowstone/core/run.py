@@ -36,6 +36,7 @@ class RunStatus(enum.StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING_APPROVAL = "waiting_approval"
     SUCCESS = "success"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -46,24 +47,30 @@ class MaterializationStatus(enum.StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+    WAITING_APPROVAL = "waiting_approval"
     SUCCESS = "success"
     FAILED = "failed"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
 
+_R = RunStatus
 RUN_STEPS: Mapping[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.SUCCESS: frozenset(),
-    RunStatus.FAILED: frozenset(),
-    RunStatus.CANCELLED: frozenset(),
+    _R.QUEUED: frozenset({_R.RUNNING, _R.FAILED, _R.CANCELLED}),
+    _R.RUNNING: frozenset({_R.QUEUED, _R.WAITING_APPROVAL, _R.SUCCESS, _R.FAILED, _R.CANCELLED}),
+    _R.WAITING_APPROVAL: frozenset({_R.QUEUED, _R.FAILED, _R.CANCELLED}),
+    _R.SUCCESS: frozenset(),
+    _R.FAILED: frozenset(),
+    _R.CANCELLED: frozenset(),
 }
 
 _M = MaterializationStatus
 MATERIALIZATION_STEPS: Mapping[MaterializationStatus, frozenset[MaterializationStatus]] = {
     _M.PENDING: frozenset({_M.RUNNING, _M.FAILED, _M.SKIPPED, _M.CANCELLED}),
-    _M.RUNNING: frozenset({_M.PENDING, _M.SUCCESS, _M.FAILED, _M.SKIPPED, _M.CANCELLED}),
+    _M.RUNNING: frozenset(
+        {_M.PENDING, _M.WAITING_APPROVAL, _M.SUCCESS, _M.FAILED, _M.SKIPPED, _M.CANCELLED},
+    ),
+    _M.WAITING_APPROVAL: frozenset({_M.PENDING, _M.FAILED, _M.CANCELLED}),
     _M.SUCCESS: frozenset(),
     _M.FAILED: frozenset(),
     _M.SKIPPED: frozenset(),
@@ -98,6 +105,7 @@ class SourceKind(enum.StrEnum):
     MANUAL = "manual"
     SCHEDULE = "schedule"
     SENSOR = "sensor"
+    CONNECTOR = "connector"
 
 
 @dataclass(frozen=True, slots=True)

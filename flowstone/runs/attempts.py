@@ -1,4 +1,4 @@
-"""What one attempt at an asset comes to: success, skip, another attempt later, or failure. Pure (semantics 7)."""
+"""What one attempt at an asset comes to: success, skip, a question, another attempt later, or failure. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, Skip
 from flowstone.errors import DependencyNotReady, ExecutionError, FlowstoneError, TimeoutExceeded, shown
 from flowstone.io import StoredValue
@@ -21,6 +22,7 @@ __all__ = [
     "Snoozed",
     "Succeeded",
     "Verdict",
+    "Waiting",
     "judge",
 ]
 
@@ -65,7 +67,14 @@ class Snoozed:
     ready_at: datetime
 
 
-Verdict = Succeeded | Skipped | Failed | Repeated | Snoozed
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The function asks people: it is called again when they have approved."""
+
+    question: WaitForApproval
+
+
+Verdict = Succeeded | Skipped | Failed | Repeated | Snoozed | Waiting
 
 
 def judge(
@@ -84,6 +93,8 @@ def judge(
         return Succeeded(answer)
     if outcome.ok and isinstance(answer, Skip):
         return Skipped(answer.reason)
+    if outcome.ok and isinstance(answer, WaitForApproval):
+        return Waiting(answer)
     if outcome.ok and isinstance(answer, Retry):
         return _asked_again(asset, answer, attempt, now, run_id)
     error = _as_error(asset.name, outcome, asset.timeout)

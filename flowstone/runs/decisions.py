@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from flowstone.approvals import store as approvals
 from flowstone.audit.store import record
 from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunStatus, step
 from flowstone.errors import RunNotFound
@@ -20,7 +21,7 @@ _CANCEL_RUN = """
 """
 _CANCEL_ASSETS = """
     update materialization set status = 'cancelled', reason = :reason, completed_at = :now
-    where run_id = :run_id and status in ('pending', 'running')
+    where run_id = :run_id and status in ('pending', 'running', 'waiting_approval')
 """
 _HOLD = "update materialization set busy = :boot where run_id = :run_id and asset = :asset"
 
@@ -35,7 +36,7 @@ def cancel(
     Raises:
         RunNotFound: there is no such run.
     """
-    rows = connection.execute("select status from run where run_id = :run_id", run_id=run_id)
+    rows = connection.execute("select status from run where run_id = :run_id" + connection.lock("run"), run_id=run_id)
     if not rows:
         raise RunNotFound.named(run_id)
     if rows[0].status in FINISHED_RUNS:
@@ -43,6 +44,7 @@ def cancel(
     status = step(RUN_STEPS, RunStatus(rows[0].status), RunStatus.CANCELLED)
     connection.execute(_CANCEL_RUN, run_id=run_id, status=status, reason=reason, now=now)
     connection.execute(_CANCEL_ASSETS, run_id=run_id, reason=reason, now=now)
+    approvals.withdraw(connection, run_id, by=actor, reason=reason, now=now)
     for asset in services.calls.outlive(run_id):
         connection.execute(_HOLD, run_id=run_id, asset=asset, boot=services.boot)
     record(

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from flowstone.approvals.approval import Approval
+from flowstone.approvals.store import pending
+from flowstone.core.approval import ApprovalStatus
 from flowstone.core.partitions import Partition, decode_partition
 from flowstone.core.run import Source, SourceKind
 from flowstone.errors import FlowstoneError, RuntimeStopped, StaleState
 from flowstone.outcome import Outcome
-from flowstone.runs.attempts import Failed, Skipped, Succeeded
+from flowstone.runs.attempts import Failed, Skipped, Succeeded, Waiting
 from flowstone.runs.leases import Claim
 from flowstone.runs.ledger import Started
 from flowstone.runs.messages import Settle
@@ -19,7 +22,21 @@ from flowstone.runs.store import Requested
 from flowstone.state.connection import Row
 from flowstone.state.fields import instant
 
-__all__ = ["attempt_ended", "attempt_started", "finished", "interrupted", "io", "requested", "started"]
+__all__ = [
+    "APPROVALS",
+    "approval",
+    "asked",
+    "attempt_ended",
+    "attempt_started",
+    "finished",
+    "interrupted",
+    "io",
+    "requested",
+    "started",
+]
+
+APPROVALS = "approvals"
+"""The topic on which approvals are told of: `("approval_requested", id, asset, partition)` and so on."""
 
 _RUN = "select * from run where run_id = :run_id"
 
@@ -73,14 +90,36 @@ def attempt_ended(services: Services, claim: Claim, asked: Settle, refused: Stal
         return
     about, verdict = _attempt(claim, asked.asset), asked.verdict
     measured = {"attempt": asked.attempt, "duration": asked.duration}
-    if refused is None and isinstance(verdict, Succeeded | Skipped):
-        reason = verdict.reason if isinstance(verdict, Skipped) else None
-        about |= {"status": "success" if reason is None else "skipped", "reason": reason}
+    if refused is None and isinstance(verdict, Succeeded | Skipped | Waiting):
+        about |= _stopped(verdict)
         services.telemetry.emit("flowstone.materialization.stop", measured, about)
         return
-    error: FlowstoneError | None = refused if isinstance(verdict, Succeeded | Skipped) else verdict.error
+    error: FlowstoneError | None = refused if isinstance(verdict, Succeeded | Skipped | Waiting) else verdict.error
     about |= {"error": str(error), "error_type": error.type if error else None, "final": isinstance(verdict, Failed)}
     services.telemetry.emit("flowstone.materialization.exception", measured, about)
+
+
+def asked(services: Services, run_id: str, asset: str) -> None:
+    """An asset of a run has asked people, and waits for them."""
+
+    def then(outcome: Outcome[tuple[Approval, ...]]) -> None:
+        for each in outcome.value or ():
+            if each.asset == asset:
+                approval(services, each, "requested")
+
+    with suppress(RuntimeStopped):
+        services.database.read_later(lambda connection: pending(connection, run_id), then)
+
+
+def approval(services: Services, of: Approval, event: str | None = None) -> None:
+    """Something was said of an approval, or (`event`) it was requested."""
+    said = event or ("escalated" if of.status is ApprovalStatus.PENDING else of.status.value)
+    services.pubsub.publish(APPROVALS, (f"approval_{said}", of.id, of.asset, of.partition))
+    if services.telemetry.active:
+        waited = ((of.decided_at or services.clock.now()) - of.requested_at).total_seconds()
+        about = {"asset": of.asset, "partition": of.partition, "run_id": of.run_id, "approval_id": of.id}
+        about |= {"message": of.message, "by": of.by, "reason": of.reason}
+        services.telemetry.emit(f"flowstone.approval.{said}", {"waited": waited}, about)
 
 
 @contextmanager
@@ -116,6 +155,14 @@ def _finished(services: Services, outcome: Outcome[list[Row]]) -> None:
             "interruptions": row.interruptions,
         }
         services.telemetry.emit("flowstone.run.finished", measured, about)
+
+
+def _stopped(verdict: Succeeded | Skipped | Waiting) -> dict[str, Any]:
+    if isinstance(verdict, Waiting):
+        return {"status": "waiting_approval", "reason": verdict.question.message}
+    if isinstance(verdict, Skipped):
+        return {"status": "skipped", "reason": verdict.reason}
+    return {"status": "success", "reason": None}
 
 
 def _about(run_id: str, run_key: str, asset: str, partition: str, source: str) -> dict[str, Any]:

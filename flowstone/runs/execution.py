@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, Skip
 from flowstone.core.context import Context, RunTrigger
 from flowstone.core.partitions import Partition, decode_partition, encode_partition
@@ -41,7 +42,7 @@ class Attempt:
         return self.claim.io_manager or self.asset.io_manager or self.services.default_io
 
 
-def execute(attempt: Attempt) -> StoredValue | Skip | Retry:
+def execute(attempt: Attempt) -> StoredValue | Skip | Retry | WaitForApproval:
     """Load the dependencies, call the function, store its value; where the value is, or another answer.
 
     Raises:
@@ -66,12 +67,13 @@ def execute(attempt: Attempt) -> StoredValue | Skip | Retry:
             key=claim.run_key,
             payload=claim.payload,
         ),
+        approval=attempt.started.decision,
         log=logging.getLogger(f"flowstone.asset.{asset.name}"),
     )
     failpoint("run.before_call")
     answer = awaited(asset.call(context, dependencies))
     failpoint("run.after_call")
-    return answer if isinstance(answer, Skip | Retry) else _store(attempt, partition, answer)
+    return answer if isinstance(answer, Skip | Retry | WaitForApproval) else _store(attempt, partition, answer)
 
 
 def load_value(services: Services, asset: str, partition: Partition) -> Any:

@@ -18,7 +18,7 @@ from flowstone.core.graph import Graph
 from flowstone.core.run import RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import AssetNotFound, StaleState
 from flowstone.failpoints import failpoint
-from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Verdict
+from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
 from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
@@ -31,7 +31,7 @@ _CANDIDATES = """
     select * from run where status = 'queued' and ready_at <= :now
     and not (behind and exists (
         select 1 from run o where o.source_kind = run.source_kind and o.source_name = run.source_name
-        and o.id < run.id and o.status in ('queued', 'running')
+        and o.id < run.id and o.status in ('queued', 'running', 'waiting_approval')
     ))
     order by priority desc, ready_at, id limit :page offset :offset
 """
@@ -171,22 +171,26 @@ def settle(
     duration: float,
     still_busy: bool = False,
     attempt: int | None = None,
+    approval: str | None = None,
     in_hand: Collection[str] | None = None,
 ) -> Progress:
     """Write what became of one asset, and what of the run comes next.
 
     `still_busy` says that the call goes on although its attempt is over: its (asset, partition) stays held. When the
-    `attempt` is over already, a commit of which the answer was lost has written it; `in_hand` as of `advance`.
+    `attempt`, or its call after this `approval`, is over already, a commit of which the answer was lost has written it;
+    `in_hand` as of `advance`.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
     ledger = _held(connection, graph, lease, now)
-    if not ledger.is_attempting(asset, attempt):
+    if not ledger.is_attempting(asset, attempt, approval):
         return ledger.advance(in_hand)
     busy = lease.boot if still_busy else None
     if isinstance(verdict, Repeated | Snoozed):
         ledger.delay(asset, verdict, busy=busy)
+    elif isinstance(verdict, Waiting):
+        ledger.wait(asset, verdict, duration=duration)
     else:
         ledger.end(asset, verdict, duration=duration, busy=busy)
     if not isinstance(verdict, Snoozed):
@@ -224,9 +228,11 @@ def _start_run(
     lease = Lease(run.run_id, boot, run.fence + 1)
     connection.execute(_START_RUN, run_id=run.run_id, status=status, boot=boot, fence=lease.fence, now=now)
     ledger = Ledger(connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks)
+    # What people approved is made, and so is what is made from it, whatever others have made meanwhile.
+    approved = any(row.approval is not None for row in assets)
     for row in assets:
         if row.status == MaterializationStatus.PENDING:
-            _take_up(connection, ledger, run, row)
+            _take_up(connection, ledger, run, row, coalesced=not approved)
     return Claim(
         lease=ledger.lease,
         run_key=run.run_key,
@@ -244,11 +250,11 @@ def _start_run(
     )
 
 
-def _take_up(connection: Connection, ledger: Ledger, run: Row, row: Row) -> None:
+def _take_up(connection: Connection, ledger: Ledger, run: Row, row: Row, *, coalesced: bool) -> None:
     """Decide whether an asset is still to be made, and mark those that wait for the same as overtaken."""
     if row.asset not in ledger.graph:
-        ledger.end(row.asset, Failed(AssetNotFound.named(row.asset)))
-    elif _was_made_meanwhile(connection, run, row):
+        ledger.end(row.asset, Failed(AssetNotFound.named(row.asset, ledger.graph.order())))
+    elif coalesced and _was_made_meanwhile(connection, run, row):
         ledger.end(row.asset, Skipped(ALREADY))
     else:
         connection.execute(_OVERTAKE, run_id=row.run_id, asset=row.asset, partition=row.partition)

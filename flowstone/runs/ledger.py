@@ -6,11 +6,14 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from flowstone.approvals import store as approvals
+from flowstone.approvals.approval import decision_of
+from flowstone.core.approval import Decision
 from flowstone.core.graph import Graph
 from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
-from flowstone.errors import FlowstoneError
-from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded
-from flowstone.runs.plan import AssetState, plan
+from flowstone.errors import ExecutionError, FlowstoneError
+from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded, Waiting
+from flowstone.runs.plan import AssetState, Plan, plan
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import Json, instant
 
@@ -34,6 +37,8 @@ _DELAY_ASSET = """
     update materialization set status = :status, ready_at = :ready_at, failures = failures + :failed, error = :error,
     snoozed_since = :snoozed_since, busy = :busy where id = :id
 """
+_WAIT_ASSET = "update materialization set status = :status, approval = :approval, duration = :duration where id = :id"
+_RESUME_ASSET = "update materialization set status = :status, ready_at = null where id = :id"
 _EVENT = "insert into asset_event (asset, partition, run_id, at) values (:asset, :partition, :run_id, :now)"
 _END_RUN = """
     update run set status = :status, completed_at = :now, error = :error, boot = null, attempt = :attempt,
@@ -63,24 +68,28 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """One asset that is to be executed now."""
+    """One asset that is to be executed now; after an approval, with its id and what was decided."""
 
     asset: str
     attempt: int
     snoozed_since: datetime | None
+    approval: str | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run stands after a step: start these, or it is finished, or it was put off (`released`).
 
-    `wait_until` is when the next repeated attempt is due.
+    `wait_until` is when the next repeated attempt is due; `waits` says that something of it waits for others, so that
+    it has to look again when they have done their part.
     """
 
     start: tuple[Started, ...] = ()
     finished: RunStatus | None = None
     wait_until: datetime | None = None
     released: bool = False
+    waits: bool = False
 
 
 class Ledger:
@@ -160,10 +169,30 @@ class Ledger:
         )
         self.states[asset] = AssetState(status, verdict.ready_at, held=busy is not None)
 
-    def is_attempting(self, asset: str, attempt: int | None) -> bool:
-        """Whether this attempt at an asset (None: any) is in progress."""
+    def wait(self, asset: str, verdict: Waiting, *, duration: float) -> None:
+        """An asset asks people. One that asks the same again has not looked at what they said, and fails."""
+        row = self.rows[asset]
+        asker = approvals.Asker(row.run_id, asset, row.partition)
+        identifier = approvals.ask(self.connection, asker, verdict.question, self.now)
+        if identifier is None:
+            expected = f"expected asset {asset!r} to go on when context.approval says that it was approved"
+            self.end(asset, Failed(ExecutionError(f"{expected}, got: the same question again")), duration=duration)
+            return
+        status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.WAITING_APPROVAL)
+        self.connection.execute(_WAIT_ASSET, id=row.id, status=status, approval=identifier, duration=duration)
+        self.states[asset] = AssetState(status)
+
+    def resume(self, asset: str) -> None:
+        """People have approved what an asset asked: its function is called again."""
+        status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.PENDING)
+        self.connection.execute(_RESUME_ASSET, id=self.rows[asset].id, status=status)
+        self.states[asset] = AssetState(status)
+
+    def is_attempting(self, asset: str, attempt: int | None, approval: str | None = None) -> bool:
+        """Whether this attempt at an asset (None: any) is in progress, as the call that follows this approval."""
         running = self.states[asset].status is MaterializationStatus.RUNNING
-        return running and attempt in (None, self.rows[asset].attempt)
+        row = self.rows[asset]
+        return running and (attempt is None or (attempt, approval) == (row.attempt, row.approval))
 
     def advance(self, in_hand: Collection[str] | None = None) -> Progress:
         """Apply the plan: skip what is blocked, start what is ready, end or put off the run.
@@ -173,20 +202,60 @@ class Ledger:
         """
         running = [asset for asset, state in self.states.items() if state.status is MaterializationStatus.RUNNING]
         lost = [asset for asset in running if in_hand is not None and asset not in in_hand]
+        planned = self._planned()
+        if planned.finished is not None:
+            self._end_run(RunStatus.RUNNING, planned.finished)
+            return Progress(finished=planned.finished)
+        started = (*map(self._started, lost), *map(self._start, planned.start))
+        if not (running or started):
+            self._put_off(RunStatus.RUNNING, planned)
+        elif (self.attempt, self.setbacks) != self._written:
+            self._write(_GO_ON)
+        return Progress(
+            start=started, wait_until=planned.wait_until, released=not (running or started), waits=self._waits
+        )
+
+    def conclude(self) -> RunStatus:
+        """Of a run that nobody works on, one of whose questions was answered: end it, or let it go on or wait.
+
+        Who does not know its assets, as a client without definitions, leaves it to a runtime.
+        """
+        if any(asset not in self.graph for asset in self.rows):
+            self._write(_REQUEUE, status=RunStatus.QUEUED, ready_at=self.now)
+            return RunStatus.QUEUED
+        planned = self._planned()
+        if planned.finished is None:
+            return self._put_off(RunStatus.WAITING_APPROVAL, planned)
+        return self._end_run(RunStatus.WAITING_APPROVAL, planned.finished)
+
+    def _planned(self) -> Plan:
+        """What of the run comes next; what is skipped by it is written."""
         needs = {asset: self.graph.dependencies(asset) if asset in self.graph else () for asset in self.rows}
         planned = plan(needs, self.states, self.now)
         for asset, blocked_by in planned.skip:
             self.end(asset, Skipped(f"{blocked_by} has no value"))
-        if planned.finished is not None:
-            status = step(RUN_STEPS, RunStatus.RUNNING, planned.finished)
-            self._write(_END_RUN, status=status, now=self.now, error=self.error)
-            return Progress(finished=planned.finished)
-        started = (*map(self._started, lost), *map(self._start, planned.start))
-        if not (running or started):
-            self._write(_REQUEUE, status=RunStatus.QUEUED, ready_at=planned.wait_until or self.now)
-        elif (self.attempt, self.setbacks) != self._written:
-            self._write(_GO_ON)
-        return Progress(start=started, wait_until=planned.wait_until, released=not (running or started))
+        return planned
+
+    @property
+    def _waits(self) -> bool:
+        return any(state.status is MaterializationStatus.WAITING_APPROVAL for state in self.states.values())
+
+    def _put_off(self, before: RunStatus, planned: Plan) -> RunStatus:
+        """Let nobody work on the run until it is due again, or until people have decided."""
+        ready_at = planned.wait_until
+        if planned.start or any(state.held for state in self.states.values()):
+            ready_at = self.now
+        waiting = self._waits and ready_at is None
+        status = RunStatus.WAITING_APPROVAL if waiting else RunStatus.QUEUED
+        if status is not before:
+            step(RUN_STEPS, before, status)
+        self._write(_REQUEUE, status=status, ready_at=None if waiting else ready_at or self.now)
+        return status
+
+    def _end_run(self, before: RunStatus, after: RunStatus) -> RunStatus:
+        status = step(RUN_STEPS, before, after)
+        self._write(_END_RUN, status=status, now=self.now, error=self.error)
+        return status
 
     def _write(self, sql: str, **values: object) -> None:
         own = {"run_id": self.lease.run_id, "attempt": self.attempt, "setbacks": self.setbacks}
@@ -201,7 +270,9 @@ class Ledger:
 
     def _started(self, asset: str) -> Started:
         failures, since = self._before[asset]
-        return Started(asset, failures + 1, since)
+        identifier = self.rows[asset].approval
+        approval = None if identifier is None else approvals.find(self.connection, identifier)
+        return Started(asset, failures + 1, since, identifier, None if approval is None else decision_of(approval))
 
 
 def asset_rows(connection: Connection, run_id: str) -> list[Row]:

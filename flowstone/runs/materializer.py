@@ -13,21 +13,23 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from actors import Actor, ActorDeadError, ChildNotFound, DynamicSupervisorRef
+from actors import Actor, ActorDeadError
 from flowstone.core.graph import Graph
 from flowstone.errors import FlowstoneError, RuntimeStopped, StaleState, StoreUnavailable
 from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs import events
-from flowstone.runs.attempts import Failed, judge
+from flowstone.runs.attempts import Failed, Waiting, judge
 from flowstone.runs.execution import Attempt, execute
 from flowstone.runs.leases import Claim, advance, settle
 from flowstone.runs.ledger import Progress, Started
 from flowstone.runs.messages import Advanced, Due, Executed, Settle, Settled
 from flowstone.runs.occupancy import Call
 from flowstone.runs.recovery import release_busy
+from flowstone.runs.reminding import look_at_deadlines, remind
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
+from flowstone.state.store_actor import TOPIC, StoreChanged
 
 __all__ = ["Materializer"]
 
@@ -57,7 +59,11 @@ class Materializer(Actor):
         elif isinstance(message, Settled):
             self._settled(message)
         elif isinstance(message, Due):
-            self._resume()
+            self.due = None
+            failpoint("run.before_repeat")
+            self._look()
+        elif isinstance(message, StoreChanged):
+            self._look()
         elif isinstance(message, Advanced):
             self._advanced(message.outcome)
 
@@ -74,6 +80,9 @@ class Materializer(Actor):
                 events.finished(self.services, run_id)
             self.stop()
             return
+        if progress.waits:
+            # What it waits for may be decided in another process.
+            self.services.pubsub.subscribe(TOPIC, self.ref)
         for started in progress.start:
             # Two answers may tell of one start, when the first of three commits was lost.
             if started.asset not in self.in_hand:
@@ -116,7 +125,8 @@ class Materializer(Actor):
         )
         if isinstance(verdict, Failed):
             self.errors[asset.name] = verdict.error
-        self._settle(Settle(asset.name, message.started.attempt, verdict, message.outcome.duration))
+        started, duration = message.started, message.outcome.duration
+        self._settle(Settle(asset.name, started.attempt, verdict, duration, started.approval))
 
     def _settle(self, asked: Settle) -> None:
         services, lease = self.services, self.claim.lease
@@ -133,6 +143,7 @@ class Materializer(Actor):
                 duration=asked.duration,
                 still_busy=bool(services.calls.outlive(lease.run_id, asked.asset)),
                 attempt=asked.attempt,
+                approval=asked.approval,
                 in_hand=others,
             ),
             then=lambda outcome: self._post(Settled(asked, outcome)),
@@ -147,12 +158,14 @@ class Materializer(Actor):
         self.in_hand.discard(message.asked.asset)
         error = message.outcome.error
         events.attempt_ended(self.services, self.claim, message.asked, error if isinstance(error, StaleState) else None)
+        if isinstance(message.asked.verdict, Waiting) and error is None:
+            failpoint("approval.after_request")
+            look_at_deadlines(self.services)
+            events.asked(self.services, self.claim.lease.run_id, message.asked.asset)
         self._advanced(message.outcome)
 
-    def _resume(self) -> None:
+    def _look(self) -> None:
         services, lease, graph = self.services, self.claim.lease, self.services.catalog.graph
-        self.due = None
-        failpoint("run.before_repeat")
         in_hand = frozenset(self.in_hand)
         services.database.write(
             lambda connection: advance(connection, graph, lease, now=services.clock.now(), in_hand=in_hand),
@@ -193,17 +206,10 @@ def _release(services: Services, call: Call) -> None:
         else:
             failpoint("put_back.after_release")
             services.wake()
-            _remind(services, call.run_id)
+            remind(services, call.run_id)  # an attempt of its own may have waited for the call
 
     # A store that is closed holds nothing: the next boot asks for what it holds itself.
     with suppress(RuntimeStopped):
         services.database.write(
             lambda connection: release_busy(connection, call.run_id, call.asset, boot=services.boot), then
         )
-
-
-def _remind(services: Services, run_id: str) -> None:
-    """Let a run that is in progress look again: an attempt of its own may have waited for the call."""
-    materializers: DynamicSupervisorRef = services.directory["materializers"]
-    with suppress(ActorDeadError, ChildNotFound):
-        materializers.child(run_id).tell(Due())

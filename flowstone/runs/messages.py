@@ -9,7 +9,19 @@ from flowstone.runs.attempts import Verdict
 from flowstone.runs.leases import Claimed
 from flowstone.runs.ledger import Progress, Started
 
-__all__ = ["Advanced", "Claims", "Due", "Executed", "Quiesce", "Recover", "Recovered", "Settle", "Settled", "Wake"]
+__all__ = [
+    "Advanced",
+    "Claims",
+    "Due",
+    "Executed",
+    "Look",
+    "Quiesce",
+    "Recover",
+    "Recovered",
+    "Settle",
+    "Settled",
+    "Wake",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +67,13 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Write what became of one asset."""
+    """Write what became of one asset; `approval` is the one that the call followed."""
 
     asset: str
     attempt: int
     verdict: Verdict
     duration: float
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,11 @@ class Settled:
 @dataclass(frozen=True, slots=True)
 class Due:
     """A repeated attempt is due while other assets of the run are in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The next deadline of an approval may be another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class Materialization(Table):
     code_version = TextField(null=True)
     data_version = TextField(null=True)
     fence = BigIntegerField(null=True)
+    approval = TextField(null=True)
 
 
 class AssetEvent(Table):
@@ -101,10 +102,14 @@ class AssetEvent(Table):
 
 Run.add_index(Run.status, Run.priority.desc(), Run.ready_at, Run.id, name="run_queue")
 Run.add_index(Run.source_kind, Run.source_name, Run.status, name="run_source")
+Run.add_index(Run.retry_of, name="run_retry_of", where=Run.retry_of.is_null(False))
 Materialization.add_index(Materialization.run_id, Materialization.asset, unique=True, name="materialization_run_asset")
 Materialization.add_index(
     Materialization.asset, Materialization.partition, Materialization.status, name="materialization_asset_partition"
 )
 Materialization.add_index(Materialization.busy, name="materialization_busy", where=Materialization.busy.is_null(False))
+Materialization.add_index(
+    Materialization.asset, name="materialization_running", where=Materialization.status == "running"
+)
 AssetEvent.add_index(AssetEvent.asset, AssetEvent.id, name="asset_event_asset_id")
 AssetEvent.add_index(AssetEvent.asset, AssetEvent.partition, AssetEvent.id, name="asset_event_partition_id")
