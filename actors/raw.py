@@ -6,13 +6,14 @@ Patched and raw primitives never meet: everything that crosses threads is made f
 from __future__ import annotations
 
 import _thread
+import os
 import select
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Guard", "Lock", "get_ident", "is_patched", "poll", "start_thread"]
+__all__ = ["Guard", "Lock", "get_ident", "is_patched", "poll", "spawn", "start_thread", "wait_for_end"]
 
 
 def _original(name: str, module: str = "_thread") -> Any:
@@ -34,6 +35,12 @@ get_ident: Callable[[], int] = _original("get_ident")
 
 poll: Callable[[], select.poll] = _original("poll", "select")
 """An object that waits for descriptors, on a thread of the operating system."""
+
+spawn: Callable[..., int] = _original("posix_spawn", os.__name__)
+"""`os.posix_spawn`: starts a program in a process of its own, without a fork that Python takes part in."""
+
+wait_for_end: Callable[[int, int], tuple[int, int]] = _original("waitpid", os.__name__)
+"""`os.waitpid`: waits for the end of a child, on a thread of the operating system."""
 
 _start_new_thread: Callable[..., int] = _original("start_new_thread")
 

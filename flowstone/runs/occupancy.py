@@ -1,6 +1,7 @@
 """Calls of asset functions in progress, and those that outlived the attempt which made them.
 
-A call can't be ended from outside: one whose attempt timed out, or whose actor died, goes on. Whoever ends an attempt
+A call in a thread can't be ended from outside: one whose attempt timed out, or whose actor died, goes on; a call in a
+process is killed, which takes a moment. Whoever ends an attempt
 asks here, inside the transaction, which of its calls are still in progress, and writes down that they hold their
 (asset, partition). When such a call ends at last, the row is released.
 
@@ -12,6 +13,7 @@ Whichever comes first, a call is either seen to have ended, or its release is qu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -20,12 +22,26 @@ __all__ = ["Call", "Calls"]
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of an asset's function; `revoked` tells it to store nothing any more."""
+    """One call of an asset's function; `revoked` tells it to store nothing any more, `kill` ends it where one can."""
 
     run_id: str
     asset: str
     partition: str
     revoked: bool = False
+    kill: Callable[[], None] | None = None
+
+    def on_revoke(self, kill: Callable[[], None] | None) -> None:
+        """Call `kill` once the call is revoked, at once when it is already; None takes it back."""
+        self.kill = kill
+        # Whoever revokes sets the mark before it looks for `kill`: one of the two sees both. Twice does no harm.
+        if self.revoked and kill is not None:
+            kill()
+
+    def end_early(self) -> None:
+        """End a revoked call where one can."""
+        kill = self.kill
+        if kill is not None:
+            kill()
 
 
 class Calls:
@@ -60,4 +76,6 @@ class Calls:
             found = [c for c in self._calls.values() if c.run_id == run_id and asset in (None, c.asset)]
             for call in found:
                 call.revoked = True
-            return frozenset(call.asset for call in found)
+        for call in found:
+            call.end_early()
+        return frozenset(call.asset for call in found)
