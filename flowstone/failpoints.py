@@ -64,6 +64,7 @@ FAIL_POINTS: Mapping[str, str] = MappingProxyType(
         "run.before_settle": "what became of an attempt was written, and is not committed",
         "run.after_settle": "what became of an attempt was committed, the run's actor was not told",
         "run.before_repeat": "the pause after a failed attempt is over, the next one not begun",
+        "lineage.before_commit": "it was written what a value was made from, and is not committed",
         "approval.after_request": "an asset has asked people, nobody was told",
         "approval.before_decision": "what people decided was written, and is not committed",
         "approval.after_decision": "what people decided was committed, nobody was told",

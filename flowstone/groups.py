@@ -6,9 +6,11 @@ from typing import Any
 
 from flowstone.audit.calls import AuditLog
 from flowstone.core.partitions import Partition
+from flowstone.lineage.calls import Lineage
 from flowstone.runs.approval_calls import Approvals
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.services import Services
+from flowstone.runs.validity import invalidate
 
 __all__ = ["Groups"]
 
@@ -41,6 +43,18 @@ class Groups:
         """
         return value_of(self._services, asset, partition)
 
+    def invalidate(
+        self, asset: str, partition: Partition = None, *, by: str | None = None, reason: str | None = None
+    ) -> bool:
+        """Say that the values of an asset made so far for a partition are not valid; False when there was none.
+
+        Until it is made again, `get` finds none, and what depends on it waits.
+
+        Raises:
+            AssetNotFound, PartitionError: the request makes no sense.
+        """
+        return invalidate(self._services, asset, partition, by=by, reason=reason)
+
     @property
     def runs(self) -> Runs:
         """Calls about runs."""
@@ -55,6 +69,11 @@ class Groups:
     def approvals(self) -> Approvals:
         """Calls about approvals."""
         return Approvals(self._services)
+
+    @property
+    def lineage(self) -> Lineage:
+        """Calls about what was made from what."""
+        return Lineage(self._services.database, self._services.catalog)
 
     @property
     def audit(self) -> AuditLog:

@@ -11,12 +11,14 @@ from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, Skip
 from flowstone.errors import DependencyNotReady, ExecutionError, FlowstoneError, TimeoutExceeded, shown
 from flowstone.io import StoredValue
+from flowstone.lineage.node import Input
 from flowstone.outcome import Outcome
 
 __all__ = [
     "SNOOZE",
     "SNOOZE_LIMIT",
     "Failed",
+    "Made",
     "Repeated",
     "Skipped",
     "Snoozed",
@@ -31,10 +33,19 @@ SNOOZE_LIMIT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Succeeded:
-    """The value is stored; `stored` says where."""
+class Made:
+    """What an attempt comes back with: the value is stored, and this is what it was made from."""
 
     stored: StoredValue
+    inputs: tuple[Input, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The value is stored; `stored` says where, `inputs` what it was made from."""
+
+    stored: StoredValue
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,8 @@ def judge(
 ) -> Verdict:
     """What the outcome of attempt number `attempt` (from 1) means under the asset's policies."""
     answer = outcome.value
-    if outcome.ok and isinstance(answer, StoredValue):
-        return Succeeded(answer)
+    if outcome.ok and isinstance(answer, Made):
+        return Succeeded(answer.stored, answer.inputs)
     if outcome.ok and isinstance(answer, Skip):
         return Skipped(answer.reason)
     if outcome.ok and isinstance(answer, WaitForApproval):

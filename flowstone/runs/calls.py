@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from actors import AskTimeout
 from flowstone.audit.who import who
 from flowstone.core.catalog import Catalog
 from flowstone.core.keywords import check_keywords
 from flowstone.core.partitions import Partition, encode_partition
-from flowstone.core.run import FINISHED_RUNS, MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
+from flowstone.core.run import MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
 from flowstone.core.run_key import hand_key
 from flowstone.durations import seconds
 from flowstone.errors import (
@@ -21,8 +19,6 @@ from flowstone.errors import (
     ExecutionError,
     FlowstoneError,
     RunKeyConflict,
-    RunNotFound,
-    TimeoutExceeded,
     ValueNotFound,
     shown,
 )
@@ -32,7 +28,7 @@ from flowstone.runs.execution import load_stored
 from flowstone.runs.records import Conflict, Materialization, Record, Run
 from flowstone.runs.requests import resolve
 from flowstone.runs.services import Services
-from flowstone.runs.waiters import RunLeft
+from flowstone.runs.waiting import run_of, until_finished
 from flowstone.state.page import Page
 
 __all__ = ["OPTIONS", "Handle", "Materializations", "Runs", "ask", "stored_partition", "value_of"]
@@ -97,22 +93,7 @@ class Handle:
 
     def _finished(self, timeout: object) -> tuple[Run, Mapping[str, FlowstoneError]]:
         limit = None if timeout is None else seconds(timeout, "timeout")
-        deadline = None if limit is None else time.monotonic() + limit
-        errors: dict[str, FlowstoneError] = {}
-        while True:
-            future = self._services.future()
-            # Added before the row is read: a run that ends in between is seen in one place or the other.
-            self._services.waiters.add(self.run_id, future)
-            try:
-                run = self._run()
-                if run.status in FINISHED_RUNS:
-                    return run, errors
-                left: RunLeft = future.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-                errors.update(left.errors)
-            except AskTimeout:
-                raise TimeoutExceeded(f"run {self.run_id} did not finish within {limit:g} s; it goes on") from None
-            finally:
-                self._services.waiters.remove(self.run_id, future)
+        return until_finished(self._services, self.run_id, limit)
 
     def _record(self, run: Run, made: Materialization) -> Record:
         services = self._services
@@ -225,10 +206,7 @@ class Runs:
         Raises:
             RunNotFound: there is no such run.
         """
-        run = self._services.database.read(lambda connection: store.find(connection, run_id))
-        if run is None:
-            raise RunNotFound.named(run_id)
-        return run
+        return run_of(self._services, run_id)
 
     def cancel(self, run_id: str, *, reason: str = "cancelled by hand", by: str | None = None) -> bool:
         """Cancel a run that is not finished; False when it had finished before.
@@ -247,6 +225,26 @@ class Runs:
         if cancelled:
             decisions.after_cancel(services, run_id)
         return cancelled
+
+    def retry(self, run_id: str, *, by: str | None = None) -> Run:
+        """Ask for a run like one that has finished; the new run, of which `retry_of` names the old one.
+
+        It has the selection, partition, payload and options of the old one, and a key of its own, `retry:{run_id}:{n}`.
+
+        Raises:
+            RunNotFound: there is no such run.
+            ValidationError: it has not finished.
+            AssetNotFound, PartitionError: what it was about is not defined any more.
+        """
+        services, actor = self._services, who(by)
+        requested = services.database.transact(
+            lambda connection: decisions.retry(
+                connection, services, run_id, actor=actor, now=services.clock.now()
+            )
+        )
+        events.requested(services, requested)
+        services.wake()
+        return self.get(requested.run_id)
 
     def conflicts(self, *, limit: int = 100, cursor: str | None = None) -> Page[Conflict]:
         """Requests that were refused since their run key means something else, newest first."""

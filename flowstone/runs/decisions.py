@@ -1,4 +1,4 @@
-"""Decisions over a run from outside: cancelling it, whatever state it is in."""
+"""Decisions over a run from outside: cancelling it, whatever state it is in, and asking for another one like it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from datetime import datetime
 
 from flowstone.approvals import store as approvals
 from flowstone.audit.store import record
-from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunStatus, step
-from flowstone.errors import RunNotFound
-from flowstone.runs import events
+from flowstone.core.partitions import decode_partition
+from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunRequest, RunStatus, Source, SourceKind, step
+from flowstone.errors import RunNotFound, ValidationError
+from flowstone.runs import events, store
+from flowstone.runs.requests import resolve
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
-from flowstone.state.connection import Connection
+from flowstone.state.connection import Connection, Row
+from flowstone.state.fields import json_value
 
-__all__ = ["after_cancel", "cancel"]
+__all__ = ["after_cancel", "cancel", "retry"]
 
 _CANCEL_RUN = """
     update run set status = :status, reason = :reason, completed_at = :now, boot = null, fence = fence + 1
@@ -58,3 +61,39 @@ def after_cancel(services: Services, run_id: str) -> None:
     services.waiters.tell(RunLeft(run_id))
     events.finished(services, run_id)
     services.wake()
+
+
+def retry(connection: Connection, services: Services, run_id: str, *, actor: str, now: datetime) -> store.Requested:
+    """Ask for a run like one that has finished, its payload included; the finished one stays as it is.
+
+    Raises:
+        RunNotFound: there is no such run.
+        ValidationError: it has not finished.
+        AssetNotFound, PartitionError: what it was about is not defined any more.
+    """
+    rows = connection.execute("select * from run where run_id = :run_id", run_id=run_id)
+    if not rows:
+        raise RunNotFound.named(run_id)
+    run = rows[0]
+    if run.status not in FINISHED_RUNS:
+        raise ValidationError(f"expected a run that has finished, got: {run_id}, which is {run.status}")
+    resolved = resolve(
+        services.catalog,
+        RunRequest(run.asset, decode_partition(run.partition), tags=json_value(run.tags), priority=run.priority),
+        default_key=f"retry:{run_id}:{_number(connection, run)}",
+        source=Source(SourceKind(run.source_kind), run.source_name, run.evaluation_id),
+        payload=json_value(run.payload),
+        force=bool(run.force),
+        io_manager=run.io_manager,
+        retry_of=run_id,
+    )
+    requested = store.request(connection, resolved, identity=services.identity, now=now)
+    details = {"run_id": requested.run_id}
+    record(connection, "run.retried", actor=actor, resource=f"run:{run_id}", details=details, at=now)
+    return requested
+
+
+def _number(connection: Connection, run: Row) -> int:
+    """The number of the next retry of a run, from 1."""
+    rows = connection.execute("select run_key from run where retry_of = :run_id", run_id=run.run_id)
+    return 1 + max((int(row.run_key.rpartition(":")[2]) for row in rows), default=0)

@@ -68,7 +68,10 @@ class Dispatcher(Actor):
 
     def receive(self, message: Any) -> None:
         """Serve one message of `runs.messages`, or the `Down` of a materializer."""
-        if isinstance(message, Wake | StoreChanged):
+        if isinstance(message, Wake):
+            self._claim()
+        elif isinstance(message, StoreChanged):
+            self.services.waiters.stir()
             self._claim()
         elif isinstance(message, Claims):
             self._claimed(message.outcome)

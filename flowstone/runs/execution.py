@@ -16,14 +16,16 @@ from flowstone.errors import DependencyNotReady, FlowstoneError, IOManagerError,
 from flowstone.executors.call import awaited
 from flowstone.failpoints import failpoint
 from flowstone.io import IOContext, IOManager, StoredValue
+from flowstone.lineage.node import Input
 from flowstone.runs import events
+from flowstone.runs.attempts import Made
 from flowstone.runs.leases import Claim
 from flowstone.runs.ledger import Started
 from flowstone.runs.occupancy import Call
 from flowstone.runs.services import Services
 from flowstone.runs.store import latest
 
-__all__ = ["Attempt", "execute", "load_stored", "load_value"]
+__all__ = ["Attempt", "execute", "load_stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Attempt:
         return self.claim.io_manager or self.asset.io_manager or self.services.default_io
 
 
-def execute(attempt: Attempt) -> StoredValue | Skip | Retry | WaitForApproval:
+def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
     """Load the dependencies, call the function, store its value; where the value is, or another answer.
 
     Raises:
@@ -53,7 +55,8 @@ def execute(attempt: Attempt) -> StoredValue | Skip | Retry | WaitForApproval:
     """
     asset, claim = attempt.asset, attempt.claim
     partition = decode_partition(claim.partition)
-    dependencies = {name: _dependency(attempt, name, partition) for name in asset.depends_on}
+    inputs: list[Input] = []
+    dependencies = {name: _dependency(attempt, name, partition, inputs) for name in asset.depends_on}
     context = Context(
         asset=asset.name,
         partition=partition,
@@ -73,20 +76,18 @@ def execute(attempt: Attempt) -> StoredValue | Skip | Retry | WaitForApproval:
     failpoint("run.before_call")
     answer = awaited(asset.call(context, dependencies))
     failpoint("run.after_call")
-    return answer if isinstance(answer, Skip | Retry | WaitForApproval) else _store(attempt, partition, answer)
+    if isinstance(answer, Skip | Retry | WaitForApproval):
+        return answer
+    return Made(_store(attempt, partition, answer), tuple(inputs))
 
 
-def load_value(services: Services, asset: str, partition: Partition) -> Any:
-    """The newest value of an asset for a partition.
-
-    Raises:
-        DependencyNotReady: there is none yet.
-        IOManagerError: it can't be loaded.
-    """
+def _load_input(services: Services, asset: str, partition: Partition, inputs: list[Input]) -> Any:
+    """The newest value of an asset for a partition, which is noted as read."""
     encoded = encode_partition(partition)
     found = services.database.read(lambda connection: latest(connection, asset, encoded))
     if found is None or found.stored is None:
         raise DependencyNotReady(f"{asset} has no value for {encoded or 'no partition'} yet", asset=asset)
+    inputs.append(Input(asset, encoded, found.run_id, found.stored.data_version))
     return load_stored(services, asset, partition, found.stored, run_id=found.run_id)
 
 
@@ -103,12 +104,12 @@ def load_stored(services: Services, asset: str, partition: Partition, stored: St
         return _guarded(f"loading {asset}", lambda: manager.load(context, stored))
 
 
-def _dependency(attempt: Attempt, name: str, partition: Partition) -> Any:
+def _dependency(attempt: Attempt, name: str, partition: Partition, inputs: list[Input]) -> Any:
     services = attempt.services
     wanted = services.catalog.upstream_partitions(attempt.asset.name, name, partition)
     if isinstance(wanted, list):
-        return {key: load_value(services, name, key) for key in wanted}
-    return load_value(services, name, wanted)
+        return {key: _load_input(services, name, key, inputs) for key in wanted}
+    return _load_input(services, name, wanted, inputs)
 
 
 def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:

@@ -12,6 +12,7 @@ from flowstone.core.approval import Decision
 from flowstone.core.graph import Graph
 from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import ExecutionError, FlowstoneError
+from flowstone.lineage import store as lineage
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded, Waiting
 from flowstone.runs.plan import AssetState, Plan, plan
 from flowstone.state.connection import Connection, Row
@@ -129,7 +130,7 @@ class Ledger:
         """An asset is finished."""
         row = self.rows[asset]
         status = step(MATERIALIZATION_STEPS, self.states[asset].status, _STATUS[type(ending)])
-        stored = ending.stored if isinstance(ending, Succeeded) else None
+        stored, inputs = (ending.stored, ending.inputs) if isinstance(ending, Succeeded) else (None, ())
         error = error_text(ending.error) if isinstance(ending, Failed) else None
         reason = ending.reason if isinstance(ending, Skipped) else None
         self.connection.execute(
@@ -146,6 +147,7 @@ class Ledger:
         )
         if stored is not None:
             self.connection.execute(_EVENT, asset=asset, partition=row.partition, run_id=row.run_id, now=self.now)
+            lineage.record(self.connection, row.run_id, asset, row.partition, inputs)
         self.error = self.error or error
         self.states[asset] = AssetState(status, satisfied=reason == ALREADY)
 

@@ -21,6 +21,7 @@ class ResolvedRequest:
 
     `patient` is set when nobody waits for the run: a dependency that is not there yet then only delays it. One that is
     `behind` starts after the earlier runs of its source have ended. `dedupe` says when a taken key is free again.
+    `retry_of` is the run that it repeats.
     """
 
     run_key: str
@@ -38,6 +39,7 @@ class ResolvedRequest:
     patient: bool = True
     behind: bool = False
     dedupe: Dedupe = FOREVER
+    retry_of: str | None = None
 
 
 def resolve(
@@ -51,6 +53,7 @@ def resolve(
     io_manager: str | None = None,
     patient: bool = True,
     dedupe: Dedupe = FOREVER,
+    retry_of: str | None = None,
 ) -> ResolvedRequest:
     """What `request` means for this catalog; without a key of its own it gets `default_key`.
 
@@ -76,4 +79,5 @@ def resolve(
         io_manager=io_manager,
         patient=patient,
         dedupe=dedupe,
+        retry_of=retry_of,
     )

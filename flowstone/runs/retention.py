@@ -102,5 +102,7 @@ def _remove(connection: Connection, going: set[str], span: dict[str, Any]) -> in
     still = [{"run_id": row.run_id} for row in connection.execute(_CANDIDATES, span) if row.run_id in going]
     connection.executemany(_FORGET_KEY, still)
     connection.executemany("delete from materialization where run_id = :run_id", still)
+    connection.executemany("delete from lineage_edge where run_id = :run_id", still)
+    connection.executemany("delete from approval where run_id = :run_id", still)
     connection.executemany("delete from run where run_id = :run_id", still)
     return len(still)

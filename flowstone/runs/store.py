@@ -46,12 +46,11 @@ _INSERT_RUN = """
     insert into run (
         run_id, run_key, generation, status, asset, selection, partition, fingerprint, source_kind, source_name,
         evaluation_id, payload, tags, priority, force, io_manager, patient, behind, attempt, interruptions, setbacks,
-        requested_at, ready_at, fence
+        retry_of, requested_at, ready_at, fence
     ) values (
         :run_id, :run_key, :generation, 'queued', :asset, :selection, :partition, :fingerprint, :source_kind,
         :source_name, :evaluation_id, :payload, :tags, :priority, :force, :io_manager, :patient, :behind, 0, 0,
-        0,
-        :now, :now, 0
+        0, :retry_of, :now, :now, 0
     )
 """
 _INSERT_MATERIALIZATION = """
@@ -64,7 +63,10 @@ _INSERT_CONFLICT = """
 """
 _LATEST = """
     select m.* from asset_event e join materialization m on m.run_id = e.run_id and m.asset = e.asset
-    where e.asset = :asset and e.partition = :partition order by e.id desc limit 1
+    where e.asset = :asset and e.partition = :partition and e.id > coalesce((
+        select max(i.event) from invalidation i where i.asset = :asset and i.partition = :partition
+    ), 0)
+    order by e.id desc limit 1
 """
 _OPEN = tuple(status.value for status in RunStatus if status not in FINISHED_RUNS)
 _UNFINISHED = " or ".join(f"status = {status!r}" for status in _OPEN)
@@ -150,7 +152,10 @@ def materializations(
 
 
 def latest(connection: Connection, asset: str, partition: str) -> Materialization | None:
-    """The newest success of an asset for a partition (stored form), by the order in which they were committed."""
+    """The newest success of an asset for a partition (stored form), by the order in which they were committed.
+
+    None when it was never made, or was made invalid since.
+    """
     rows = connection.execute(_LATEST, asset=asset, partition=partition)
     return materialization_of(rows[0]) if rows else None
 
@@ -229,6 +234,7 @@ def _insert(connection: Connection, asked: ResolvedRequest, identifier: str, gen
         io_manager=asked.io_manager,
         patient=asked.patient,
         behind=asked.behind,
+        retry_of=asked.retry_of,
         now=now,
     )
     connection.executemany(_INSERT_MATERIALIZATION, _materialization_rows(asked, identifier))

@@ -44,6 +44,13 @@ class Waiters:
             if not waiting:
                 self._futures.pop(run_id, None)
 
+    def stir(self) -> None:
+        """Let all look at their runs again: another process may have ended some."""
+        with self._lock:
+            waiting = list(self._futures)
+        for run_id in waiting:
+            self.tell(RunLeft(run_id))
+
     def tell(self, left: RunLeft) -> None:
         """Tell all who wait for this run."""
         with self._lock:

@@ -8,8 +8,9 @@ from typing import Any
 from flowstone.core.asset import Asset, Retry, RetryPolicy, Skip
 from flowstone.errors import DependencyNotReady, ExecutionError, IOManagerError, TimeoutExceeded
 from flowstone.io import StoredValue
+from flowstone.lineage.node import Input
 from flowstone.outcome import Outcome
-from flowstone.runs.attempts import SNOOZE, Failed, Repeated, Skipped, Snoozed, Succeeded, Verdict, judge
+from flowstone.runs.attempts import SNOOZE, Failed, Made, Repeated, Skipped, Snoozed, Succeeded, Verdict, judge
 
 NOW = datetime(2025, 1, 15, 2, tzinfo=UTC)
 
@@ -23,7 +24,8 @@ def verdict(
 
 def test_a_stored_value_is_success_and_a_skip_is_a_skip() -> None:
     stored = StoredValue(manager="memory", location="here", data_version="1")
-    assert verdict(Outcome(value=stored)) == Succeeded(stored)
+    read = (Input("raw", "", "run_a", "1"),)
+    assert verdict(Outcome(value=Made(stored, read))) == Succeeded(stored, read)
     assert verdict(Outcome(value=Skip("a holiday"))) == Skipped("a holiday")
 
 
