@@ -13,6 +13,7 @@ from actors.pubsub import PubSub
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
 from flowstone.errors import ValidationError, shown
+from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import FilesIO, IOManager, MemoryIO
 from flowstone.pipeline import Pipeline, check_together
@@ -39,6 +40,7 @@ class Parts:
 
     database: Callable[..., Database] = Database.open
     executor: Callable[..., ThreadExecutor] = ThreadExecutor
+    processes: Callable[..., ProcessExecutor] | None = ProcessExecutor
     fresh_id: Callable[[], str] = fresh_id
     longest_timer: float = 60.0
 
@@ -134,12 +136,16 @@ def services_of(
     polls = settings.parts.executor("polls", threads=None, **workers)
     parts.callback(executor.stop, 0.0)
     parts.callback(polls.stop, 0.0)
+    processes = None if settings.parts.processes is None else settings.parts.processes("processes", work=work)
+    if processes is not None:
+        parts.callback(processes.stop)
     return Services(
         database=database,
         catalog=catalog,
         clock=clock,
         executor=executor,
         polls=polls,
+        processes=processes,
         pubsub=pubsub,
         future=Future,
         io=settings.io,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -74,7 +74,7 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
         log=logging.getLogger(f"flowstone.asset.{asset.name}"),
     )
     failpoint("run.before_call")
-    answer = awaited(asset.call(context, dependencies))
+    answer = _called(attempt, context, dependencies)
     failpoint("run.after_call")
     if isinstance(answer, Skip | Retry | WaitForApproval):
         return answer
@@ -89,6 +89,14 @@ def _load_input(services: Services, asset: str, partition: Partition, inputs: li
         raise DependencyNotReady(f"{asset} has no value for {encoded or 'no partition'} yet", asset=asset)
     inputs.append(Input(asset, encoded, found.run_id, found.stored.data_version))
     return load_stored(services, asset, partition, found.stored, run_id=found.run_id)
+
+
+def _called(attempt: Attempt, context: Context, dependencies: Mapping[str, Any]) -> Any:
+    """What the asset's function answers, here or in a worker process that ends when the call is revoked."""
+    asset, processes = attempt.asset, attempt.services.processes
+    if asset.process and processes is not None:
+        return processes.call(asset, context, dependencies, attempt.call)
+    return awaited(asset.call(context, dependencies))
 
 
 def load_stored(services: Services, asset: str, partition: Partition, stored: StoredValue, *, run_id: str) -> Any:

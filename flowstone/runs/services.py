@@ -11,6 +11,7 @@ from actors import ActorDeadError, Clock, Future
 from actors.pubsub import PubSub
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
+from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import IOManager
 from flowstone.runs.messages import Wake
@@ -31,7 +32,8 @@ def fresh_id() -> str:
 class Services:
     """Handed to each actor of the tree; `directory` holds the refs of the running services by name.
 
-    `executor` runs the functions of assets, `polls` whatever else the user wrote (polls, rules, callbacks). `boot`
+    `executor` runs the functions of assets, `processes` those that ask for a process (without one they run like the
+    others), `polls` whatever else the user wrote (polls, rules, callbacks). `boot`
     names this start of this node, `fresh_id` gives ids that nobody had before. With more than `max_queue` unfinished
     runs, sensors poll no more by themselves. A wall clock that was set is noticed after `longest_timer` seconds.
     """
@@ -51,6 +53,7 @@ class Services:
     max_concurrency: int = 32
     max_queue: int = 10_000
     longest_timer: float = 60.0
+    processes: ProcessExecutor | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
     calls: Calls = field(default_factory=Calls)
     waiters: Waiters = field(default_factory=Waiters)

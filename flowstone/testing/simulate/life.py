@@ -160,6 +160,7 @@ class Life:
         parts = Parts(
             database=self._new_store,
             executor=self._new_executor,
+            processes=None,
             fresh_id=self._fresh_id,
             longest_timer=LONGEST_TIMER,
         )
