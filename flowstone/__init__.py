@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowstone.connectors.connector import Connector
 from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, RetryPolicy, Skip
 from flowstone.core.context import Context
@@ -75,6 +76,7 @@ __all__ = [
     "BackfillNotFound",
     "Client",
     "ConfigError",
+    "Connector",
     "Context",
     "Cron",
     "CronError",

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from actors import Clock, Future, System, WorkCount
 from actors.pubsub import PubSub
+from flowstone.connectors.handlers import Handlers
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
 from flowstone.errors import ValidationError, shown
@@ -63,6 +64,7 @@ class Settings:
     system: System | None
     parts: Parts = Parts()
     telemetry: Telemetry = field(default_factory=Telemetry)
+    handlers: Handlers = field(default_factory=Handlers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,14 @@ class Definitions:
 
     rules: Rules
     sensors: SensorBook
+    handlers: Handlers
 
     @classmethod
-    def of(cls, pipelines: Iterable[Pipeline]) -> Self:
-        """What these pipelines hold."""
+    def of(cls, pipelines: Iterable[Pipeline], handlers: Handlers) -> Self:
+        """What these pipelines hold, and who handles events."""
         together = list(pipelines)
         rules = Rules(schedule for pipeline in together for schedule in pipeline.schedules)
-        return cls(rules, SensorBook(spec for pipeline in together for spec in pipeline.sensors))
+        return cls(rules, SensorBook(spec for pipeline in together for spec in pipeline.sensors), handlers)
 
 
 def register_all(settings: Settings, services: Services) -> None:

@@ -63,7 +63,7 @@ class Client(Groups):
         )
         self._parts = ExitStack()
         self._open: Services | None = None
-        self._definitions = Definitions.of(pipelines)
+        self._definitions = Definitions.of(pipelines, self._settings.handlers)
 
     def __enter__(self) -> Self:
         """Open the store.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowstone.assembly import Settings
 from flowstone.audit.calls import AuditLog
+from flowstone.connectors.calls import Connectors
+from flowstone.connectors.queue_calls import Queue
 from flowstone.core.partitions import Partition
 from flowstone.lineage.calls import Lineage
 from flowstone.runs.approval_calls import Approvals
@@ -18,9 +21,21 @@ __all__ = ["Groups"]
 class Groups:
     """Calls about runs, their assets, and who did what; of anything that has services."""
 
+    _settings: Settings
+
     @property
     def _services(self) -> Services:
         raise NotImplementedError
+
+    @property
+    def connectors(self) -> Connectors:
+        """Calls about scheduled tasks, events and who handles them; handlers may be given before the start."""
+        return Connectors(lambda: self._services, self._settings.handlers)
+
+    @property
+    def queue(self) -> Queue:
+        """Queues of messages, with the calls of pgmq."""
+        return Queue(self._services.database)
 
     def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
         """Ask for an asset's value and return at once, when the request is durable.

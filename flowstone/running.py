@@ -213,7 +213,7 @@ def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:
     failpoint("start.after_put_back")
     register_all(settings, services)
     failpoint("start.after_register")
-    return Opened(services, Definitions.of(settings.pipelines))
+    return Opened(services, Definitions.of(settings.pipelines, settings.handlers))
 
 
 def start(settings: Settings) -> Running:

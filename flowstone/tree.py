@@ -5,6 +5,7 @@
     └── services (one_for_one)
         ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher · deadlines
         ├── deliveries
+        ├── messaging    (one_for_one) router · tasks
         ├── scheduler
         └── sensors      (dynamic, a restart budget each)
 
@@ -15,14 +16,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from actors import ChildSpec, Supervisor
 from flowstone.assembly import Definitions
 from flowstone.runs.deadlines import Deadlines
+from flowstone.connectors.router import Router
+from flowstone.connectors.task_clock import TaskClock
 from flowstone.runs.dispatcher import Dispatcher, Materializers
 from flowstone.runs.services import Services
 from flowstone.schedules.scheduler import Scheduler
+from flowstone.sensors.calls import Sensors
 from flowstone.sensors.deliveries import Deliveries
+from flowstone.sensors.rows import EvaluationRow
 from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.store_actor import StoreActor
 
@@ -46,6 +53,7 @@ def root_spec(
         strategy="rest_for_one",
     )
     children = [runs, ChildSpec(Deliveries, id="deliveries", args=(services, definitions.sensors))]
+    children.append(_messaging(services, definitions, scheduler=scheduler))
     if scheduler:
         children.append(ChildSpec(Scheduler, id="scheduler", args=(services, definitions.rules)))
     if sensors:
@@ -58,6 +66,17 @@ def root_spec(
         ],
         strategy="rest_for_one",
     )
+
+
+def _messaging(services: Services, definitions: Definitions, *, scheduler: bool) -> ChildSpec:
+    push = partial(_push, services, definitions)
+    router = ChildSpec(Router, id="router", args=(services, definitions.handlers, push))
+    clock = ChildSpec(TaskClock, id="tasks", args=(services,))
+    return _supervisor("messaging", [router, clock] if scheduler else [router], strategy="one_for_one")
+
+
+def _push(services: Services, definitions: Definitions, sensor: str, message: Any, message_id: str) -> EvaluationRow:
+    return Sensors(services, definitions.sensors).push(sensor, message, message_id=message_id)
 
 
 def _supervisor(id: str, children: Sequence[ChildSpec], *, strategy: str) -> ChildSpec:

@@ -20,7 +20,7 @@ __all__ = ["tree"]
 
 # What a tree is planned with: specs only carry these to the actors, which are never started here.
 NO_SERVICES = cast(Services, SimpleNamespace(database=None, boot=""))
-NO_DEFINITIONS = cast(Definitions, SimpleNamespace(rules=None, sensors=None))
+NO_DEFINITIONS = cast(Definitions, SimpleNamespace(rules=None, sensors=None, handlers=None))
 
 
 @click.command(cls=Command)

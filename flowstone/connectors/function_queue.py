@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 
 from flowstone.connectors.message import Message, Metrics
 from flowstone.state.connection import Connection, Row
@@ -90,10 +89,11 @@ class FunctionQueues:
         rows = connection.execute(sql, id=message.msg_id)
         return bool(rows) and rows[0].read_ct == message.read_ct
 
-    def next_visible(self, connection: Connection, queue: str) -> datetime | None:
-        """The instant at which the next message is visible; of the past when one is; None when the queue is empty."""
-        sql = f"select min(vt) as vt from {self._table.format(queue)} true"
-        found: datetime | None = connection.execute(sql)[0].vt
+    def next_in(self, connection: Connection, queue: str) -> float | None:
+        """Seconds until the next message is visible, negative when one is; None when the queue is empty."""
+        until = "cast(extract(epoch from min(vt) - clock_timestamp()) as double precision)"
+        sql = f"select {until} as seconds from {self._table.format(queue)} true"
+        found: float | None = connection.execute(sql)[0].seconds
         return found
 
     def purge(self, connection: Connection, queue: str) -> int:

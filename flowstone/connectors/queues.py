@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol
 
 from flowstone.connectors.function_queue import FUNCTIONS, PGMQ
@@ -53,8 +52,8 @@ class Queues(Protocol):
     def holds(self, connection: Connection, queue: str, message: Message) -> bool:
         """Whether nobody has read or removed a message since it was read."""
 
-    def next_visible(self, connection: Connection, queue: str) -> datetime | None:
-        """The instant at which the next message is visible."""
+    def next_in(self, connection: Connection, queue: str) -> float | None:
+        """Seconds until the next message is visible, negative when one is; None when the queue is empty."""
 
     def purge(self, connection: Connection, queue: str) -> int:
         """Delete all messages; how many."""

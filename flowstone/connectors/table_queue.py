@@ -39,7 +39,7 @@ _ARCHIVE = f"""
 """
 _SET = f"update queue_message set vt = {_LATER} where queue = :queue and msg_id = :msg_id"
 _HELD = "select read_ct from queue_message where queue = :queue and msg_id = :msg_id"
-_NEXT = "select min(vt) as vt from queue_message where queue = :queue"
+_NEXT = "select (julianday(min(vt)) - julianday('now')) * 86400 as seconds from queue_message where queue = :queue"
 _METRICS = f"""
     select count(*) as length, coalesce(sum(vt <= {_NOW}), 0) as visible, {_NOW} as now,
         min(enqueued_at) as oldest, max(enqueued_at) as newest
@@ -120,10 +120,10 @@ class TableQueues:
         rows = connection.execute(_HELD, queue=queue, msg_id=message.msg_id)
         return bool(rows) and rows[0].read_ct == message.read_ct
 
-    def next_visible(self, connection: Connection, queue: str) -> datetime | None:
-        """The instant at which the next message is visible; of the past when one is; None when the queue is empty."""
-        found: str | None = connection.execute(_NEXT, queue=queue)[0].vt
-        return instant(found)
+    def next_in(self, connection: Connection, queue: str) -> float | None:
+        """Seconds until the next message is visible, negative when one is; None when the queue is empty."""
+        found: float | None = connection.execute(_NEXT, queue=queue)[0].seconds
+        return found
 
     def purge(self, connection: Connection, queue: str) -> int:
         """Delete all messages; how many."""

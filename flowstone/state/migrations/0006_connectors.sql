@@ -43,6 +43,12 @@ create table scheduled_tasks (
     timing text
 ) {strict};
 
+create table scheduled_task_instant (
+    task text not null,
+    at {instant} not null,
+    primary key (task, at)
+) {strict};
+
 create table event_log (
     id {id},
     event_id text not null,

@@ -13,6 +13,7 @@ from flowstone.state.models.connectors import (
     Queue,
     QueueArchive,
     QueueMessage,
+    ScheduledTaskInstant,
     ScheduledTasks,
 )
 from flowstone.state.models.operations import Audit, Node, SchemaVersion
@@ -43,6 +44,7 @@ __all__ = [
     "RunConflict",
     "RunKey",
     "Schedule",
+    "ScheduledTaskInstant",
     "ScheduledTasks",
     "SchemaVersion",
     "Sensor",
@@ -69,6 +71,7 @@ TABLES: tuple[type[Table], ...] = (
     QueueMessage,
     QueueArchive,
     ScheduledTasks,
+    ScheduledTaskInstant,
     EventLog,
     EventAttempt,
     DeadLetter,

@@ -4,7 +4,16 @@ from peewee import BigAutoField, BigIntegerField, BooleanField, CompositeKey, Do
 
 from flowstone.state.models.base import InstantField, JsonField, Table
 
-__all__ = ["DeadLetter", "EventAttempt", "EventLog", "Queue", "QueueArchive", "QueueMessage", "ScheduledTasks"]
+__all__ = [
+    "DeadLetter",
+    "EventAttempt",
+    "EventLog",
+    "Queue",
+    "QueueArchive",
+    "QueueMessage",
+    "ScheduledTaskInstant",
+    "ScheduledTasks",
+]
 
 
 class Queue(Table):
@@ -65,6 +74,18 @@ class ScheduledTasks(Table):
     updated_at = InstantField(null=True)
     accounted_until = InstantField(null=True)
     timing = TextField(null=True)
+
+
+class ScheduledTaskInstant(Table):
+    """An instant ahead at which the database itself fires a task; computed by whichever process of ours runs."""
+
+    task = TextField()
+    at = InstantField()
+
+    class Meta:
+        """A key of two columns."""
+
+        primary_key = CompositeKey("task", "at")
 
 
 class EventLog(Table):

@@ -1,0 +1,156 @@
+"""The actor that fires scheduled tasks where the database does not: it wakes at the next instant of any task.
+
+Each task is seen to in a transaction of its own, from its row as it is then: so whatever was changed by plain SQL
+counts, and two processes that see to one task write its event once. Without tasks it sleeps.
+
+Registers as `tasks` in the directory; no timer is longer than the services' `longest_timer`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from actors import Actor, ActorDeadError
+from flowstone.connectors import tasks
+from flowstone.connectors.router import wake_router
+from flowstone.connectors.tasks import Fired, ScheduledTask
+from flowstone.failpoints import failpoint
+from flowstone.outcome import Outcome
+from flowstone.runs.services import Services
+from flowstone.state.store_actor import TOPIC, StoreChanged
+
+__all__ = ["TaskClock", "tasks_changed"]
+
+STORE_RETRY = 0.5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Tasks were created, changed or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The next instant may have come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The tasks as they are."""
+
+    outcome: Outcome[tuple[ScheduledTask, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was due of a task is committed, or could not be."""
+
+    name: str
+    outcome: Outcome[list[Fired]]
+
+
+def tasks_changed(services: Services) -> None:
+    """Tell the actor, if one runs, that tasks were changed."""
+    ref = services.directory.get("tasks")
+    if ref is not None:
+        try:
+            ref.tell(Changed())
+        except ActorDeadError:
+            log.debug("the clock of tasks is being restarted, and reads them anyway")
+
+
+class TaskClock(Actor):
+    """One for each runtime that has a scheduler."""
+
+    def init(self, services: Services) -> None:
+        """Read all tasks."""
+        self.services = services
+        self.tasks: tuple[ScheduledTask, ...] = ()
+        self.busy: set[str] = set()
+        self.reading = self.wanted = False
+        self.timer: Any = None
+        services.directory["tasks"] = self.ref
+        services.pubsub.subscribe(TOPIC, self.ref)
+        self._read()
+
+    def describe(self) -> dict[str, Any]:
+        """How many tasks there are."""
+        return {"tasks": len(self.tasks), "busy": len(self.busy)}
+
+    def receive(self, message: Any) -> None:
+        """Serve one message of this module, or the word of another process's commit."""
+        if isinstance(message, Changed | StoreChanged):
+            self._read()
+        elif isinstance(message, Read):
+            self._take(message.outcome)
+        elif isinstance(message, Look):
+            self._look()
+        elif isinstance(message, Seen):
+            self._seen(message)
+
+    def _read(self) -> None:
+        if self.reading:
+            self.wanted = True
+            return
+        self.reading, self.wanted = True, False
+        self.services.database.read_later(tasks.every, lambda outcome: self._post(Read(outcome)))
+
+    def _take(self, outcome: Outcome[tuple[ScheduledTask, ...]]) -> None:
+        self.reading = False
+        if outcome.error is not None:
+            log.warning("scheduled tasks can't be read: %s", outcome.error)
+            self.send_after(STORE_RETRY, Changed())
+            return
+        self.tasks = outcome.unwrap()
+        self._look()
+        if self.wanted:
+            self._read()
+
+    def _look(self) -> None:
+        now = self.services.clock.now()
+        times = {task.name: at for task in self.tasks if (at := task.wake_at()) is not None}
+        for name, at in times.items():
+            if at <= now and name not in self.busy:
+                self._fire(name)
+        later = min((at for at in times.values() if at > now), default=None)
+        if self.timer is not None:
+            self.cancel(self.timer)
+            self.timer = None
+        if later is not None:
+            wait = min(self.services.longest_timer, (later - now).total_seconds())
+            self.timer = self.send_after(wait, Look())
+
+    def _fire(self, name: str) -> None:
+        self.busy.add(name)
+        self.services.database.write(
+            partial(tasks.fire, name=name, now=self.services.clock.now()),
+            then=lambda outcome: self._post(Seen(name, outcome)),
+        )
+
+    def _seen(self, seen: Seen) -> None:
+        self.busy.discard(seen.name)
+        if seen.outcome.error is not None:
+            log.warning("scheduled task %s waits for the store: %s", seen.name, seen.outcome.error)
+            self.send_after(STORE_RETRY, Changed())
+            return
+        failpoint("task.after_commit")
+        fired = seen.outcome.unwrap()
+        for one in fired:
+            about = {"task": one.task, "scheduled_for": one.scheduled_for.isoformat()}
+            late = (self.services.clock.now() - one.scheduled_for).total_seconds()
+            event = "flowstone.task.fired" if one.fired else "flowstone.task.missed"
+            self.services.telemetry.emit(event, {"lateness": late, "count": one.count}, about)
+        if any(one.fired for one in fired):
+            wake_router(self.services)
+        self._read()
+
+    def _post(self, message: object) -> None:
+        try:
+            self.ref.tell(message)
+        except ActorDeadError:
+            log.debug("%s came too late for the clock of tasks", type(message).__name__)
