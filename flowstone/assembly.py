@@ -18,6 +18,7 @@ from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import FilesIO, IOManager, MemoryIO
 from flowstone.pipeline import Pipeline, check_together
+from flowstone.runs.limits import Limits
 from flowstone.runs.services import Services, fresh_id
 from flowstone.schedules.rules import Rules
 from flowstone.schedules.store import register
@@ -62,6 +63,7 @@ class Settings:
     backend: str
     clock: Clock | None
     system: System | None
+    pools: Mapping[str, int] = field(default_factory=dict)
     parts: Parts = Parts()
     telemetry: Telemetry = field(default_factory=Telemetry)
     handlers: Handlers = field(default_factory=Handlers)
@@ -158,6 +160,7 @@ def services_of(
         identity=settings.identity,
         max_concurrency=settings.max_concurrency,
         max_queue=settings.max_queue,
+        limits=Limits.of(catalog, settings.pools),
         telemetry=settings.telemetry,
         longest_timer=settings.parts.longest_timer,
     )
@@ -171,6 +174,7 @@ def checked_catalog(settings: Settings) -> Catalog:
     """
     catalog = check_together(settings.pipelines)
     _check_managers(catalog, settings.io)
+    Limits.of(catalog, settings.pools)
     return catalog
 
 

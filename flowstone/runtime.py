@@ -46,8 +46,8 @@ class Runtime(Groups):
     Options, with their defaults: `store` ("sqlite:///flowstone.db"), `backend` ("auto": greenlets), `clock` (the real
     one), `io_managers` (by name, beside `memory` and `files`), `io_manager` (the name of the default one: `files`, or
     `memory` for a memory store), `max_concurrency` (32 runs and user threads), `max_queue` (10,000 unfinished runs,
-    past which sensors pause), `system` (a host's own), `scheduler` and `sensors` (whether they run here), `namespace`
-    and `secret` (of run ids).
+    past which sensors pause), `pools` (how many assets of a pool execute at once, by name; 1 unless given), `system`
+    (a host's own), `scheduler` and `sensors` (whether they run here), `namespace` and `secret` (of run ids).
 
     Raises:
         ValidationError: an option is wrong.
@@ -63,6 +63,7 @@ class Runtime(Groups):
         io_manager: str | None = None,
         max_concurrency: int = 32,
         max_queue: int = 10_000,
+        pools: Mapping[str, int] | None = None,
         system: System | None = None,
         scheduler: bool = True,
         sensors: bool = True,
@@ -83,6 +84,7 @@ class Runtime(Groups):
             identity=Identity(namespace, secret),
             max_concurrency=check_int("max_concurrency", max_concurrency, minimum=1),
             max_queue=check_int("max_queue", max_queue, minimum=1),
+            pools=dict(pools or {}),
             scheduler=scheduler,
             sensors=sensors,
             backend=backend,

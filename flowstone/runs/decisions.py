@@ -10,6 +10,7 @@ from flowstone.core.partitions import decode_partition
 from flowstone.core.run import FINISHED_RUNS, RUN_STEPS, RunRequest, RunStatus, Source, SourceKind, step
 from flowstone.errors import RunNotFound, ValidationError
 from flowstone.runs import events, store
+from flowstone.runs.reminding import tell_of_slots
 from flowstone.runs.requests import resolve
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
@@ -60,7 +61,7 @@ def after_cancel(services: Services, run_id: str) -> None:
     """Tell those who wait for a run that was cancelled, and let others take its place."""
     services.waiters.tell(RunLeft(run_id))
     events.finished(services, run_id)
-    services.wake()
+    tell_of_slots(services)
 
 
 def retry(connection: Connection, services: Services, run_id: str, *, actor: str, now: datetime) -> store.Requested:

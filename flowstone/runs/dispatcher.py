@@ -26,6 +26,7 @@ from flowstone.runs.leases import Claim, Claimed, claim
 from flowstone.runs.materializer import STORE_RETRY, Materializer
 from flowstone.runs.messages import Claims, Quiesce, Recover, Recovered, Wake
 from flowstone.runs.recovery import put_back, running_of
+from flowstone.runs.reminding import tell_of_slots
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.connection import Connection
@@ -99,6 +100,7 @@ class Dispatcher(Actor):
                 now=services.clock.now(),
                 limit=free,
                 occupied=services.calls.held(),
+                limits=services.limits,
             ),
             then=lambda outcome: self._post(Claims(outcome)),
         )
@@ -157,6 +159,7 @@ class Dispatcher(Actor):
         failpoint("put_back.after_commit")
         for run_id, is_over in message.outcome.unwrap().items():
             events.interrupted(self.services, run_id, message.asked.reason)
+            tell_of_slots(self.services)
             if is_over:
                 self.services.waiters.tell(RunLeft(run_id))
                 events.finished(self.services, run_id)

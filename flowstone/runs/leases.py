@@ -20,12 +20,14 @@ from flowstone.errors import AssetNotFound, StaleState
 from flowstone.failpoints import failpoint
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
 from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
+from flowstone.runs.limits import Limits, Slots
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 
-__all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "next_due", "settle"]
+__all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "lacks_slots", "next_due", "settle"]
 
 PAGE = 100
+UNLIMITED = Limits()
 
 _CANDIDATES = """
     select * from run where status = 'queued' and ready_at <= :now
@@ -101,13 +103,15 @@ def claim(
     now: datetime,
     limit: int,
     occupied: Collection[tuple[str, str]] = (),
+    limits: Limits = UNLIMITED,
 ) -> Claimed:
-    """Claim up to `limit` queued runs that are due and whose (asset, partition)s nobody holds.
+    """Claim up to `limit` queued runs that are due, whose (asset, partition)s nobody holds and that lack no slots.
 
     `occupied` are those of calls in progress here: a run that another process cancelled holds its own no more, while
     its call goes on.
     """
     held = held_by(connection, boot) | set(occupied)
+    slots = Slots(connection, limits)
     claims: list[Claim] = []
     finished: list[str] = []
     offset, page = 0, min(limit, PAGE)
@@ -117,10 +121,10 @@ def claim(
         for row in rows:
             assets = assets_of.get(row.run_id) or asset_rows(connection, row.run_id)
             wanted = {(m.asset, m.partition) for m in assets if m.status == MaterializationStatus.PENDING}
-            if len(claims) == limit or not held.isdisjoint(wanted):
+            if len(claims) == limit or not held.isdisjoint(wanted) or lacks_slots(slots, graph, row, assets, now):
                 passed += 1
                 continue
-            claimed = _start_run(connection, graph, row, assets, boot, now)
+            claimed = _start_run(connection, graph, row, assets, boot, now, slots)
             if claimed.progress.finished:
                 finished.append(row.run_id)
             else:
@@ -153,6 +157,17 @@ def due_runs(connection: Connection, now: datetime) -> list[Row]:
     return connection.execute(_CANDIDATES, now=now, page=PAGE, offset=0)
 
 
+def lacks_slots(slots: Slots, graph: Graph, run: Row, assets: list[Row], now: datetime) -> bool:
+    """Whether a queued run could do nothing now but wait for slots."""
+    if not slots.limits.concern(row.asset for row in assets):
+        return False
+    lease = Lease(run.run_id, "", run.fence)
+    ledger = Ledger(
+        slots.connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks, slots=slots
+    )
+    return ledger.lacks_slots
+
+
 def next_due(connection: Connection, now: datetime) -> datetime | None:
     """The instant at which the next queued run that has to wait becomes due."""
     sql = "select min(ready_at) as next_at from run where status = 'queued' and ready_at > :now"
@@ -173,6 +188,7 @@ def settle(
     attempt: int | None = None,
     approval: str | None = None,
     in_hand: Collection[str] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Progress:
     """Write what became of one asset, and what of the run comes next.
 
@@ -183,7 +199,7 @@ def settle(
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
-    ledger = _held(connection, graph, lease, now)
+    ledger = _held(connection, graph, lease, now, limits)
     if not ledger.is_attempting(asset, attempt, approval):
         return ledger.advance(in_hand)
     busy = lease.boot if still_busy else None
@@ -201,33 +217,41 @@ def settle(
 
 
 def advance(
-    connection: Connection, graph: Graph, lease: Lease, *, now: datetime, in_hand: Collection[str] | None = None
+    connection: Connection,
+    graph: Graph,
+    lease: Lease,
+    *,
+    now: datetime,
+    in_hand: Collection[str] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Progress:
     """Do what has become due in a run while others of its assets, those `in_hand`, were in progress.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
-    return _held(connection, graph, lease, now).advance(in_hand)
+    return _held(connection, graph, lease, now, limits).advance(in_hand)
 
 
-def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime) -> Ledger:
+def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime, limits: Limits) -> Ledger:
     """The run's rows, when the lease still holds; it does until the transaction ends."""
     sql = _UNDER_LEASE + connection.lock("r")
     rows = connection.execute(sql, run_id=lease.run_id, boot=lease.boot, fence=lease.fence)
     if not rows:
         raise StaleState(f"run {lease.run_id} is not held under fencing number {lease.fence} any more", lease=lease)
     before = {"attempt": rows[0].run_attempt, "setbacks": rows[0].run_setbacks}
-    return Ledger(connection, graph, lease, rows, now, **before)
+    return Ledger(connection, graph, lease, rows, now, slots=Slots(connection, limits), **before)
 
 
 def _start_run(
-    connection: Connection, graph: Graph, run: Row, assets: list[Row], boot: str, now: datetime
+    connection: Connection, graph: Graph, run: Row, assets: list[Row], boot: str, now: datetime, slots: Slots
 ) -> Claim:
     status = step(RUN_STEPS, RunStatus(run.status), RunStatus.RUNNING)
     lease = Lease(run.run_id, boot, run.fence + 1)
     connection.execute(_START_RUN, run_id=run.run_id, status=status, boot=boot, fence=lease.fence, now=now)
-    ledger = Ledger(connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks)
+    ledger = Ledger(
+        connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks, slots=slots
+    )
     # What people approved is made, and so is what is made from it, whatever others have made meanwhile.
     approved = any(row.approval is not None for row in assets)
     for row in assets:

@@ -14,6 +14,7 @@ from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, Materialization
 from flowstone.errors import ExecutionError, FlowstoneError
 from flowstone.lineage import store as lineage
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded, Waiting
+from flowstone.runs.limits import Limits, Slots
 from flowstone.runs.plan import AssetState, Plan, plan
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import Json, instant
@@ -106,11 +107,13 @@ class Ledger:
         *,
         attempt: int,
         setbacks: int,
+        slots: Slots | None = None,
     ) -> None:
         self.connection = connection
         self.graph = graph
         self.lease = lease
         self.now = now
+        self.slots = slots or Slots(connection, Limits())
         self.attempt = attempt
         self.setbacks = setbacks
         self._written = (attempt, setbacks)
@@ -208,14 +211,26 @@ class Ledger:
         if planned.finished is not None:
             self._end_run(RunStatus.RUNNING, planned.finished)
             return Progress(finished=planned.finished)
-        started = (*map(self._started, lost), *map(self._start, planned.start))
+        lucky = [asset for asset in planned.start if self.slots.take(asset)]
+        started = (*map(self._started, lost), *map(self._start, lucky))
         if not (running or started):
             self._put_off(RunStatus.RUNNING, planned)
         elif (self.attempt, self.setbacks) != self._written:
             self._write(_GO_ON)
         return Progress(
-            start=started, wait_until=planned.wait_until, released=not (running or started), waits=self._waits
+            start=started,
+            wait_until=planned.wait_until,
+            released=not (running or started),
+            waits=self._waits or len(lucky) < len(planned.start),
         )
+
+    @property
+    def lacks_slots(self) -> bool:
+        """Whether nothing can become of the run now but attempts for which the limits leave no slot."""
+        planned = self._next()
+        if not planned.start or planned.skip or planned.finished is not None:
+            return False
+        return all(self.slots.full(asset) for asset in planned.start)
 
     def conclude(self) -> RunStatus:
         """Of a run that nobody works on, one of whose questions was answered: end it, or let it go on or wait.
@@ -232,11 +247,14 @@ class Ledger:
 
     def _planned(self) -> Plan:
         """What of the run comes next; what is skipped by it is written."""
-        needs = {asset: self.graph.dependencies(asset) if asset in self.graph else () for asset in self.rows}
-        planned = plan(needs, self.states, self.now)
+        planned = self._next()
         for asset, blocked_by in planned.skip:
             self.end(asset, Skipped(f"{blocked_by} has no value"))
         return planned
+
+    def _next(self) -> Plan:
+        needs = {asset: self.graph.dependencies(asset) if asset in self.graph else () for asset in self.rows}
+        return plan(needs, self.states, self.now)
 
     @property
     def _waits(self) -> bool:

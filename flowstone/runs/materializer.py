@@ -23,10 +23,10 @@ from flowstone.runs.attempts import Failed, Waiting, judge
 from flowstone.runs.execution import Attempt, execute
 from flowstone.runs.leases import Claim, advance, settle
 from flowstone.runs.ledger import Progress, Started
-from flowstone.runs.messages import Advanced, Due, Executed, Settle, Settled
+from flowstone.runs.messages import Advanced, Due, Executed, Settle, Settled, SlotsFreed
 from flowstone.runs.occupancy import Call
 from flowstone.runs.recovery import release_busy
-from flowstone.runs.reminding import look_at_deadlines, remind
+from flowstone.runs.reminding import SLOTS, look_at_deadlines, remind, tell_of_slots
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.store_actor import TOPIC, StoreChanged
@@ -62,7 +62,7 @@ class Materializer(Actor):
             self.due = None
             failpoint("run.before_repeat")
             self._look()
-        elif isinstance(message, StoreChanged):
+        elif isinstance(message, SlotsFreed | StoreChanged):
             self._look()
         elif isinstance(message, Advanced):
             self._advanced(message.outcome)
@@ -81,8 +81,9 @@ class Materializer(Actor):
             self.stop()
             return
         if progress.waits:
-            # What it waits for may be decided in another process.
+            # What it waits for may be decided, or given back, in another process.
             self.services.pubsub.subscribe(TOPIC, self.ref)
+            self.services.pubsub.subscribe(SLOTS, self.ref)
         for started in progress.start:
             # Two answers may tell of one start, when the first of three commits was lost.
             if started.asset not in self.in_hand:
@@ -145,6 +146,7 @@ class Materializer(Actor):
                 attempt=asked.attempt,
                 approval=asked.approval,
                 in_hand=others,
+                limits=services.limits,
             ),
             then=lambda outcome: self._post(Settled(asked, outcome)),
         )
@@ -155,6 +157,8 @@ class Materializer(Actor):
             self.send_after(STORE_RETRY, message.asked)
             return
         failpoint("run.after_settle")
+        if self.services.limits.concern((message.asked.asset,)):
+            tell_of_slots(self.services)
         self.in_hand.discard(message.asked.asset)
         error = message.outcome.error
         events.attempt_ended(self.services, self.claim, message.asked, error if isinstance(error, StaleState) else None)
@@ -168,7 +172,9 @@ class Materializer(Actor):
         services, lease, graph = self.services, self.claim.lease, self.services.catalog.graph
         in_hand = frozenset(self.in_hand)
         services.database.write(
-            lambda connection: advance(connection, graph, lease, now=services.clock.now(), in_hand=in_hand),
+            lambda connection: advance(
+                connection, graph, lease, now=services.clock.now(), in_hand=in_hand, limits=services.limits
+            ),
             then=lambda outcome: self._post(Advanced(outcome)),
         )
 

@@ -20,6 +20,7 @@ __all__ = [
     "Recovered",
     "Settle",
     "Settled",
+    "SlotsFreed",
     "Wake",
 ]
 
@@ -92,6 +93,11 @@ class Due:
 @dataclass(frozen=True, slots=True)
 class Look:
     """The next deadline of an approval may be another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsFreed:
+    """An attempt that was under limits has ended: those who wait for its slots may have them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from actors import ActorDeadError, ChildNotFound, DynamicSupervisorRef
-from flowstone.runs.messages import Due, Look
+from flowstone.runs.messages import Due, Look, SlotsFreed
 from flowstone.runs.services import Services
 
-__all__ = ["look_at_deadlines", "remind"]
+__all__ = ["SLOTS", "look_at_deadlines", "remind", "tell_of_slots"]
+
+SLOTS = "slots"
+"""The topic on which runs in progress hear of slots that others gave back."""
 
 
 def remind(services: Services, run_id: str) -> None:
@@ -25,3 +28,9 @@ def look_at_deadlines(services: Services) -> None:
     if deadlines is not None:
         with suppress(ActorDeadError):
             deadlines.tell(Look())
+
+
+def tell_of_slots(services: Services) -> None:
+    """Let runs that wait for slots look again, those in progress and those that are queued."""
+    services.pubsub.publish(SLOTS, SlotsFreed())
+    services.wake()

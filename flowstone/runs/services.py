@@ -14,6 +14,7 @@ from flowstone.core.run import Identity
 from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import IOManager
+from flowstone.runs.limits import Limits
 from flowstone.runs.messages import Wake
 from flowstone.runs.occupancy import Calls
 from flowstone.runs.waiters import Waiters
@@ -52,6 +53,7 @@ class Services:
     fresh_id: Callable[[], str] = fresh_id
     max_concurrency: int = 32
     max_queue: int = 10_000
+    limits: Limits = field(default_factory=Limits)
     longest_timer: float = 60.0
     processes: ProcessExecutor | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
