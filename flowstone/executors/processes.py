@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from actors.backends.work import WorkCount
+from actors.backends.work import Token, WorkCount
 from actors.raw import Guard, Lock, start_thread
 from flowstone.core.asset import Asset
 from flowstone.core.context import Context
@@ -47,12 +47,17 @@ class Revocable(Protocol):
     def on_revoke(self, kill: Callable[[], None] | None) -> None:
         """Call `kill` once the call is revoked, at once when it is already; None takes it back."""
 
+    def hold(self, ending: Token) -> None:
+        """The call is being killed: count that as work until what follows from its end is on its way."""
+
 
 @dataclass(slots=True, eq=False)
 class _Lease:
     """A call's hold on a worker; `kill` harms nobody who has the worker later."""
 
     worker: WorkerProcess
+    work: WorkCount
+    revocable: Revocable
     gate: Any = field(default_factory=Guard)
     sent: bool = False
     over: bool = False
@@ -65,6 +70,7 @@ class _Lease:
                 return
             self.killed = True
             if self.sent:
+                self.revocable.hold(self.work.begin(f"{self.worker.name}: its end"))
                 self.worker.kill()
 
     def may_send(self) -> bool:
@@ -118,10 +124,10 @@ class ProcessExecutor:
         travelling = replace(context, clock=WorkerClock.like(context.clock))
         job = packed(asset.fn, asset.passes, travelling, dependencies, level)
         while True:
-            lease = self._take()
+            lease = self._take(revocable)
             fresh = lease.worker.calls == 1
             try:
-                answer = self._ask(lease, job, revocable, asset.name)
+                answer = self._ask(lease, job, asset.name)
             except _Died as died:
                 if died.begun or fresh or lease.killed:
                     raise self._death(asset.name, died) from None
@@ -154,7 +160,7 @@ class ProcessExecutor:
         for worker in [*idle, *(lease.worker for lease in busy if lease.sent)]:
             worker.force()
 
-    def _take(self) -> _Lease:
+    def _take(self, revocable: Revocable) -> _Lease:
         with self._gate:
             if self._stopped:
                 raise RuntimeStopped(f"executor {self.name} is stopped")
@@ -165,7 +171,7 @@ class ProcessExecutor:
                     found.close()
                 else:
                     worker = found
-            lease = _Lease(worker if worker is not None else self._started())
+            lease = _Lease(worker if worker is not None else self._started(), self._work, revocable)
             lease.worker.calls += 1
             self._leases.add(lease)
             return lease
@@ -176,9 +182,9 @@ class ProcessExecutor:
         except OSError as error:
             raise ExecutionError(f"no worker process could be started: {error}", retryable=True) from error
 
-    def _ask(self, lease: _Lease, job: bytes, revocable: Revocable, name: str) -> Returned | Raised:
+    def _ask(self, lease: _Lease, job: bytes, name: str) -> Returned | Raised:
         """Let the worker make the call, and put it back among the idle ones when it may go on."""
-        revocable.on_revoke(lease.kill)
+        lease.revocable.on_revoke(lease.kill)
         answer: Returned | Raised | None = None
         try:
             if not lease.may_send():
@@ -186,7 +192,7 @@ class ProcessExecutor:
             answer = self._conversation(lease.worker, job, name)
             return answer
         finally:
-            revocable.on_revoke(None)
+            lease.revocable.on_revoke(None)
             self._give_back(lease, well=lease.end() and (answer is not None or not lease.sent))
 
     def _conversation(self, worker: WorkerProcess, job: bytes, name: str) -> Returned | Raised:

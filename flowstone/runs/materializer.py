@@ -201,6 +201,7 @@ def _end_call(services: Services, call: Call) -> None:
     """A call has come back: when its attempt was over before, its (asset, partition) is free now."""
     if services.calls.end(call):
         _release(services, call)
+    call.settle()
 
 
 def _release(services: Services, call: Call) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
+from actors.backends.work import Token
+
 __all__ = ["Call", "Calls"]
 
 
@@ -29,6 +31,7 @@ class Call:
     partition: str
     revoked: bool = False
     kill: Callable[[], None] | None = None
+    ending: Token | None = None
 
     def on_revoke(self, kill: Callable[[], None] | None) -> None:
         """Call `kill` once the call is revoked, at once when it is already; None takes it back."""
@@ -36,6 +39,15 @@ class Call:
         # Whoever revokes sets the mark before it looks for `kill`: one of the two sees both. Twice does no harm.
         if self.revoked and kill is not None:
             kill()
+
+    def hold(self, ending: Token) -> None:
+        """Let the end of a killed call count as work until its (asset, partition) is free."""
+        self.ending = ending
+
+    def settle(self) -> None:
+        """The call has ended, and what follows from that is on its way."""
+        if self.ending is not None:
+            self.ending.end()
 
     def end_early(self) -> None:
         """End a revoked call where one can."""
