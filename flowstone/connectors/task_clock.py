@@ -1,7 +1,10 @@
-"""The actor that fires scheduled tasks where the database does not: it wakes at the next instant of any task.
+"""The actor that fires scheduled tasks, or lets the database do so: it wakes at the next instant of any task.
 
 Each task is seen to in a transaction of its own, from its row as it is then: so whatever was changed by plain SQL
 counts, and two processes that see to one task write its event once. Without tasks it sleeps.
+
+Where the database fires by itself (pg_cron), this actor fills the instants ahead, and fires only what is overdue by
+`GRACE`: so tasks go on when the database's own clock is dead, and nothing fires twice when it is not.
 
 Registers as `tasks` in the directory; no timer is longer than the services' `longest_timer`.
 """
@@ -10,16 +13,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from actors import Actor, ActorDeadError
-from flowstone.connectors import tasks
+from flowstone.connectors import instants, tasks
 from flowstone.connectors.router import wake_router
 from flowstone.connectors.tasks import Fired, ScheduledTask
 from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
+from flowstone.state.connection import Connection
 from flowstone.state.store_actor import TOPIC, StoreChanged
 
 __all__ = ["TaskClock", "tasks_changed"]
@@ -40,10 +45,19 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """The tasks, whether the database fires them by itself, and which of them need instants for it."""
+
+    tasks: tuple[ScheduledTask, ...]
+    kept: bool
+    wanting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """The tasks as they are."""
 
-    outcome: Outcome[tuple[ScheduledTask, ...]]
+    outcome: Outcome[Reading]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,14 @@ class Seen:
 
     name: str
     outcome: Outcome[list[Fired]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The instants ahead of a task are computed, or could not be."""
+
+    name: str
+    outcome: Outcome[int]
 
 
 def tasks_changed(services: Services) -> None:
@@ -70,17 +92,18 @@ class TaskClock(Actor):
     def init(self, services: Services) -> None:
         """Read all tasks."""
         self.services = services
-        self.tasks: tuple[ScheduledTask, ...] = ()
+        self.known = Reading((), False, ())
         self.busy: set[str] = set()
         self.reading = self.wanted = False
         self.timer: Any = None
         services.directory["tasks"] = self.ref
         services.pubsub.subscribe(TOPIC, self.ref)
-        self._read()
+        services.database.write(instants.keep, lambda outcome: self._post(Changed()))
 
     def describe(self) -> dict[str, Any]:
         """How many tasks there are."""
-        return {"tasks": len(self.tasks), "busy": len(self.busy)}
+        known = self.known
+        return {"tasks": len(known.tasks), "busy": len(self.busy), "kept": "database" if known.kept else "runtime"}
 
     def receive(self, message: Any) -> None:
         """Serve one message of this module, or the word of another process's commit."""
@@ -92,28 +115,34 @@ class TaskClock(Actor):
             self._look()
         elif isinstance(message, Seen):
             self._seen(message)
+        elif isinstance(message, Filled):
+            self._filled(message)
 
     def _read(self) -> None:
         if self.reading:
             self.wanted = True
             return
         self.reading, self.wanted = True, False
-        self.services.database.read_later(tasks.every, lambda outcome: self._post(Read(outcome)))
+        query = partial(_read, now=self.services.clock.now())
+        self.services.database.read_later(query, lambda outcome: self._post(Read(outcome)))
 
-    def _take(self, outcome: Outcome[tuple[ScheduledTask, ...]]) -> None:
+    def _take(self, outcome: Outcome[Reading]) -> None:
         self.reading = False
         if outcome.error is not None:
             log.warning("scheduled tasks can't be read: %s", outcome.error)
             self.send_after(STORE_RETRY, Changed())
             return
-        self.tasks = outcome.unwrap()
+        self.known = outcome.unwrap()
+        for name in self.known.wanting:
+            self._fill(name)
         self._look()
         if self.wanted:
             self._read()
 
     def _look(self) -> None:
         now = self.services.clock.now()
-        times = {task.name: at for task in self.tasks if (at := task.wake_at()) is not None}
+        grace = instants.GRACE if self.known.kept else timedelta(0)
+        times = {task.name: at + grace for task in self.known.tasks if (at := task.wake_at()) is not None}
         for name, at in times.items():
             if at <= now and name not in self.busy:
                 self._fire(name)
@@ -131,6 +160,22 @@ class TaskClock(Actor):
             partial(tasks.fire, name=name, now=self.services.clock.now()),
             then=lambda outcome: self._post(Seen(name, outcome)),
         )
+
+    def _fill(self, name: str) -> None:
+        if name not in self.busy:
+            self.busy.add(name)
+            self.services.database.write(
+                partial(instants.fill, name=name, now=self.services.clock.now()),
+                then=lambda outcome: self._post(Filled(name, outcome)),
+            )
+
+    def _filled(self, filled: Filled) -> None:
+        self.busy.discard(filled.name)
+        if filled.outcome.error is not None:
+            log.warning("scheduled task %s waits for instants: %s", filled.name, filled.outcome.error)
+            self.send_after(STORE_RETRY, Changed())
+        elif filled.outcome.value:
+            self._read()
 
     def _seen(self, seen: Seen) -> None:
         self.busy.discard(seen.name)
@@ -154,3 +199,8 @@ class TaskClock(Actor):
             self.ref.tell(message)
         except ActorDeadError:
             log.debug("%s came too late for the clock of tasks", type(message).__name__)
+
+
+def _read(connection: Connection, now: datetime) -> Reading:
+    kept = instants.kept(connection)
+    return Reading(tasks.every(connection), kept, tuple(instants.wanting(connection, now)) if kept else ())

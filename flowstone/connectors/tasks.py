@@ -25,10 +25,23 @@ from flowstone.schedules.policies import Misfire
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_text, json_value
 
-__all__ = ["Fired", "ScheduledTask", "TaskStatus", "change", "checked", "delete", "every", "find", "fire", "insert"]
+__all__ = [
+    "Fired",
+    "ScheduledTask",
+    "TaskStatus",
+    "begin",
+    "change",
+    "checked",
+    "delete",
+    "every",
+    "find",
+    "fire",
+    "insert",
+]
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = "name, cron_expression, event_type, payload, timezone, enabled, updated_at, accounted_until, timing"
+_WAITING = "tasks_kept() and not exists (select from scheduled_task_instant where task = scheduled_tasks.name)"
 _INSERT = """
     insert into scheduled_tasks (
         name, cron_expression, event_type, payload, timezone, enabled, accounted_until, timing
@@ -46,9 +59,13 @@ _ACCOUNT = """
 
 
 class TaskStatus(enum.StrEnum):
-    """How a task is: it fires, it was disabled, or what was written by SQL makes no sense."""
+    """How a task is: it fires, it was disabled, or what was written by SQL makes no sense.
+
+    Where the database itself fires, one whose instants ahead are not computed yet waits for them.
+    """
 
     ACTIVE = "active"
+    WAITING = "waiting for instants"
     DISABLED = "disabled"
     INVALID = "invalid"
 
@@ -69,6 +86,7 @@ class ScheduledTask:
     updated_at: datetime | None
     accounted_until: datetime | None
     edited: bool
+    waiting: bool = False
 
     @property
     def timing(self) -> Timing:
@@ -93,7 +111,9 @@ class ScheduledTask:
         """How it is."""
         if self.error is not None:
             return TaskStatus.INVALID
-        return TaskStatus.ACTIVE if self.enabled else TaskStatus.DISABLED
+        if not self.enabled:
+            return TaskStatus.DISABLED
+        return TaskStatus.WAITING if self.waiting else TaskStatus.ACTIVE
 
     @property
     def options(self) -> dict[str, Any]:
@@ -152,7 +172,9 @@ def checked(name: object, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def every(connection: Connection) -> tuple[ScheduledTask, ...]:
     """All tasks, by name."""
-    return tuple(map(_task, connection.execute(f"select {_COLUMNS} from scheduled_tasks order by name")))
+    waiting = _WAITING if connection.dialect == "postgresql" else "false"
+    sql = f"select {_COLUMNS}, {waiting} as waiting from scheduled_tasks order by name"
+    return tuple(_task(row, waiting=bool(row.waiting)) for row in connection.execute(sql))
 
 
 def find(connection: Connection, name: str) -> ScheduledTask:
@@ -197,7 +219,7 @@ def fire(connection: Connection, name: str, *, now: datetime) -> list[Fired]:
         return []
     timing = _timing_text(task.options)
     if task.edited or task.accounted_until is None or not task.enabled:
-        _account(connection, name, timing, until=now, fired_at=task.updated_at)
+        begin(connection, task, now=now)
         return []
     decision = decide(_Accounted(task, task.accounted_until), now)
     written = [_write(connection, task, account, now) for account in decision.accounts]
@@ -207,6 +229,11 @@ def fire(connection: Connection, name: str, *, now: datetime) -> list[Fired]:
         _account(connection, name, timing, until=decision.accounted_until, fired_at=at)
     failpoint("task.before_commit")
     return written
+
+
+def begin(connection: Connection, task: ScheduledTask, *, now: datetime) -> None:
+    """Let the account of a task begin now: nothing of it fires for the past."""
+    _account(connection, task.name, _timing_text(task.options), until=now, fired_at=task.updated_at)
 
 
 class _Accounted:
@@ -241,7 +268,7 @@ def _timing_text(options: Mapping[str, Any]) -> str:
     return f"{options['cron_expression']} ({options['timezone']})"
 
 
-def _task(row: Row) -> ScheduledTask:
+def _task(row: Row, *, waiting: bool = False) -> ScheduledTask:
     options = {"cron_expression": row.cron_expression, "timezone": row.timezone}
     return ScheduledTask(
         name=row.name,
@@ -253,4 +280,5 @@ def _task(row: Row) -> ScheduledTask:
         updated_at=instant(row.updated_at),
         accounted_until=instant(row.accounted_until),
         edited=row.timing != _timing_text(options),
+        waiting=waiting,
     )

@@ -69,6 +69,8 @@ declare
     missed bigint;
     fired bigint := 0;
 begin
+    insert into task_keeper (job, at) values (task_job(), clock_timestamp())
+    on conflict (job) do update set at = excluded.at;
     for row in select t.name, t.event_type, t.payload from scheduled_tasks t
         where t.enabled and exists (
             select from scheduled_task_instant i where i.task = t.name and i.at <= clock_timestamp()
@@ -149,6 +151,20 @@ begin
     execute 'select cron.schedule($1, $2, $3)'
         using task_job(), '* * * * *', format('select %I.run_due_tasks()', current_schema());
     return true;
+exception when insufficient_privilege then
+    return false;
+end $$;
+
+-- Whether pg_cron calls run_due_tasks(): the job is there, and active.
+create function tasks_kept() returns boolean language plpgsql stable
+set search_path from current as $$
+declare
+    kept boolean := false;
+begin
+    if to_regclass('cron.job') is not null then
+        execute 'select exists (select from cron.job where jobname = $1 and active)' into kept using task_job();
+    end if;
+    return kept;
 exception when insufficient_privilege then
     return false;
 end $$;

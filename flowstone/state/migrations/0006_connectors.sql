@@ -49,6 +49,11 @@ create table scheduled_task_instant (
     primary key (task, at)
 ) {strict};
 
+create table task_keeper (
+    job text not null primary key,
+    at {instant} not null
+) {strict};
+
 create table event_log (
     id {id},
     event_id text not null,

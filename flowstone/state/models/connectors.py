@@ -13,6 +13,7 @@ __all__ = [
     "QueueMessage",
     "ScheduledTaskInstant",
     "ScheduledTasks",
+    "TaskKeeper",
 ]
 
 
@@ -86,6 +87,13 @@ class ScheduledTaskInstant(Table):
         """A key of two columns."""
 
         primary_key = CompositeKey("task", "at")
+
+
+class TaskKeeper(Table):
+    """A job of the database itself that fires tasks, and when it last ran."""
+
+    job = TextField(primary_key=True)
+    at = InstantField()
 
 
 class EventLog(Table):
