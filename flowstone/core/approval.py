@@ -56,7 +56,7 @@ class WaitForApproval:
         _check_message(self.message)
         check_json("context of an approval", self.context)
         if self.timeout is not None:
-            object.__setattr__(self, "timeout", seconds(self.timeout, "timeout"))
+            object.__setattr__(self, "timeout", seconds(self.timeout, "timeout", minimum=0.001))
         object.__setattr__(self, "on_timeout", _on_timeout(self.on_timeout))
 
 
