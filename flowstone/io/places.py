@@ -8,11 +8,13 @@ names may have 255 bytes.
 import hashlib
 import re
 
+from flowstone.errors import IOManagerError, shown
 from flowstone.io.base import IOContext
 
-__all__ = ["STABLE_NAME", "attempt_place", "stable_place"]
+__all__ = ["PLACEMENTS", "STABLE_NAME", "attempt_place", "parts_of", "stable_place"]
 
 STABLE_NAME = "value"
+"""The last part of each stable place."""
 
 _PLAIN = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,99}")
 _NOT_PLAIN = re.compile(r"[^a-z0-9_.-]+")
@@ -43,6 +45,25 @@ def stable_place(context: IOContext) -> str:
     'report~b6ce788d9786917c9d19adaa0d904213/~none/value'
     """
     return f"{_part(context.asset)}/{_partition(context)}/{STABLE_NAME}"
+
+
+PLACEMENTS = {"attempt": attempt_place, "stable": stable_place}
+"""How places are chosen, by the name of the option."""
+
+
+def parts_of(location: str) -> list[str]:
+    """The parts of a location, none of which leads out of a root.
+
+    Raises:
+        IOManagerError: one of them does.
+
+    >>> parts_of("raw/2025-01-15/run_a.1.0.json")
+    ['raw', '2025-01-15', 'run_a.1.0.json']
+    """
+    parts = location.split("/")
+    if not all(parts) or {".", ".."} & set(parts) or "\0" in location:
+        raise IOManagerError(f"expected a location below the root, got: {shown(location)}", retryable=False)
+    return parts
 
 
 def _partition(context: IOContext) -> str:
