@@ -47,8 +47,8 @@ class Revocable(Protocol):
     def on_revoke(self, kill: Callable[[], None] | None) -> None:
         """Call `kill` once the call is revoked, at once when it is already; None takes it back."""
 
-    def hold(self, ending: Token) -> None:
-        """The call is being killed: count that as work until what follows from its end is on its way."""
+    def hold(self, token: Token) -> None:
+        """Count as work by this token, in place of the last one, until what follows from the call is on its way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -189,28 +189,29 @@ class ProcessExecutor:
         try:
             if not lease.may_send():
                 raise StaleState(f"the attempt at {name} was given up before it began")
-            answer = self._conversation(lease.worker, job, name)
+            answer = self._conversation(lease, job, name)
             return answer
         finally:
             lease.revocable.on_revoke(None)
             self._give_back(lease, well=lease.end() and (answer is not None or not lease.sent))
 
-    def _conversation(self, worker: WorkerProcess, job: bytes, name: str) -> Returned | Raised:
-        begun = False
-        with _Counted(self._work, f"{worker.name}: {name}") as counted:
-            try:
-                worker.send(job)
-                while True:
-                    message = loads(worker.receive(None if begun else counted.renew))
-                    if isinstance(message, Returned | Raised):
-                        return message
-                    if isinstance(message, Logged):
-                        _log(message)
-                    elif isinstance(message, Begun):
-                        begun = True
-                        counted.renew()
-            except Closed:
-                raise _Died(worker, begun) from None
+    def _conversation(self, lease: _Lease, job: bytes, name: str) -> Returned | Raised:
+        worker, begun = lease.worker, False
+        counting = _Counting(self._work, f"{worker.name}: {name}", lease.revocable)
+        try:
+            worker.send(job)
+            while True:
+                message = loads(worker.receive(None if begun else counting.renew))
+                if isinstance(message, Returned | Raised):
+                    return message
+                if isinstance(message, Logged):
+                    _log(message)
+                elif isinstance(message, Begun):
+                    begun = True
+                    counting.renew()
+        except Closed:
+            counting.renew()
+            raise _Died(worker, begun) from None
 
     def _give_back(self, lease: _Lease, *, well: bool) -> None:
         worker = lease.worker
@@ -252,25 +253,18 @@ class ProcessExecutor:
         return ExecutionError(message, asset=name, pid=worker.pid)
 
 
-class _Counted:
+class _Counting:
     """A call as work in flight. A manual clock leaves out what takes long; what starts is not what hangs."""
 
-    def __init__(self, work: WorkCount, what: str) -> None:
-        self._work, self._what = work, what
+    def __init__(self, work: WorkCount, what: str, revocable: Revocable) -> None:
+        self._work, self._what, self._revocable = work, what, revocable
         self._last = time.monotonic() + START_SECONDS
-        self._token = work.begin(what)
-
-    def __enter__(self) -> _Counted:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._token.end()
+        self.renew()
 
     def renew(self) -> None:
         """Count from now, as long as a start may take."""
         if time.monotonic() < self._last:
-            before, self._token = self._token, self._work.begin(self._what)
-            before.end()
+            self._revocable.hold(self._work.begin(self._what))
 
 
 def _log(message: Logged) -> None:

@@ -104,7 +104,7 @@ class Materializer(Actor):
             timeout=asset.timeout,
             name=f"{asset.name}[{self.claim.partition}]",
             then=lambda outcome: self._executed(call, started, outcome),
-            ended=lambda: _end_call(services, call),
+            ended=lambda: _settle_call(services, call),
         )
 
     def _executed(self, call: Call, started: Started, outcome: Outcome[Any]) -> None:
@@ -201,6 +201,11 @@ def _end_call(services: Services, call: Call) -> None:
     """A call has come back: when its attempt was over before, its (asset, partition) is free now."""
     if services.calls.end(call):
         _release(services, call)
+
+
+def _settle_call(services: Services, call: Call) -> None:
+    """A call has come back, and whoever made it knows."""
+    _end_call(services, call)
     call.settle()
 
 

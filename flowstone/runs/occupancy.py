@@ -31,7 +31,7 @@ class Call:
     partition: str
     revoked: bool = False
     kill: Callable[[], None] | None = None
-    ending: Token | None = None
+    token: Token | None = None
 
     def on_revoke(self, kill: Callable[[], None] | None) -> None:
         """Call `kill` once the call is revoked, at once when it is already; None takes it back."""
@@ -40,14 +40,16 @@ class Call:
         if self.revoked and kill is not None:
             kill()
 
-    def hold(self, ending: Token) -> None:
-        """Let the end of a killed call count as work until its (asset, partition) is free."""
-        self.ending = ending
+    def hold(self, token: Token) -> None:
+        """Count as work by this token, in place of the last one, until the call is settled."""
+        before, self.token = self.token, token
+        if before is not None:
+            before.end()
 
     def settle(self) -> None:
         """The call has ended, and what follows from that is on its way."""
-        if self.ending is not None:
-            self.ending.end()
+        if self.token is not None:
+            self.token.end()
 
     def end_early(self) -> None:
         """End a revoked call where one can."""
