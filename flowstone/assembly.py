@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,12 +25,23 @@ from flowstone.schedules.rules import Rules
 from flowstone.schedules.store import register
 from flowstone.sensors.book import SensorBook
 from flowstone.sensors.definitions import define_all
+from flowstone.state.assignment import SCHEDULER, deliveries_of, polls_of
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
+from flowstone.state.membership import Membership
 from flowstone.state.url import Kind, place_of
 from flowstone.telemetry import Telemetry
 
-__all__ = ["Definitions", "Parts", "Settings", "checked_catalog", "io_managers_of", "register_all", "services_of"]
+__all__ = [
+    "Definitions",
+    "Parts",
+    "Settings",
+    "checked_catalog",
+    "io_managers_of",
+    "offers_of",
+    "register_all",
+    "services_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +83,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """What of schedules and sensors only the code holds: rules and sensors, which are no rows."""
+    """What only the code holds: rules of schedules, sensors, and handlers of events, which are no rows."""
 
     rules: Rules
     sensors: SensorBook
@@ -85,13 +97,27 @@ class Definitions:
         return cls(rules, SensorBook(spec for pipeline in together for spec in pipeline.sensors), handlers)
 
 
-def register_all(settings: Settings, services: Services) -> None:
-    """Write the definitions of the code into the store; what is not among them any more is orphaned."""
+def offers_of(settings: Settings, book: SensorBook) -> frozenset[str]:
+    """What a runtime could do for the store as a whole: each of these is done by one node at a time."""
+    specs = book.specs()
+    ticks = {SCHEDULER} if settings.scheduler else set()
+    polls = {polls_of(spec.name) for spec in specs if settings.sensors}
+    return frozenset(ticks | polls | {deliveries_of(spec.name) for spec in specs if spec.on_trigger is not None})
+
+
+def register_all(settings: Settings, services: Services, *, beside: bool = False) -> None:
+    """Write the definitions of the code into the store; what is not among them any more is orphaned.
+
+    One that comes `beside` a runtime leaves the definitions alone, since they are the runtime's.
+    """
     schedules = [schedule for pipeline in settings.pipelines for schedule in pipeline.schedules]
     sensors = [spec for pipeline in settings.pipelines for spec in pipeline.sensors]
     now = services.clock.now()
 
     def write(connection: Connection) -> None:
+        if beside and not connection.alone():
+            return
+        connection.exclude()
         register(connection, schedules, now)
         define_all(connection, sensors, actor="code", now=now)
 
@@ -139,6 +165,8 @@ def services_of(
     workers: dict[str, Any] = {"clock": clock, "work": work}
     executor = settings.parts.executor("assets", threads=settings.max_concurrency, **workers)
     polls = settings.parts.executor("polls", threads=None, **workers)
+    fresh = settings.parts.fresh_id
+    membership = Membership(fresh(), name=socket.gethostname(), shared=database.shared, fresh_id=fresh)
     parts.callback(executor.stop, 0.0)
     parts.callback(polls.stop, 0.0)
     processes = None if settings.parts.processes is None else settings.parts.processes("processes", work=work)
@@ -155,7 +183,7 @@ def services_of(
         future=Future,
         io=settings.io,
         default_io=settings.default_io,
-        boot=settings.parts.fresh_id(),
+        membership=membership,
         fresh_id=settings.parts.fresh_id,
         identity=settings.identity,
         max_concurrency=settings.max_concurrency,

@@ -7,7 +7,7 @@ runtime would at its start.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -16,12 +16,12 @@ from actors.pubsub import PubSub
 from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
-from flowstone.errors import RuntimeStopped, StoreLocked, ValidationError, shown
+from flowstone.errors import RuntimeStopped, ValidationError, shown
 from flowstone.groups import Groups
 from flowstone.pipeline import Pipeline
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
-from flowstone.sensors.beside import SensorsBeside
+from flowstone.sensors.client_calls import SensorsBeside
 from flowstone.sensors.calls import Sensors
 from flowstone.state.database import Database
 
@@ -73,11 +73,13 @@ class Client(Groups):
             StoreUnavailable: the store can't be used.
         """
         catalog = checked_catalog(self._settings)
-        if self._settings.pipelines:
-            # Who comes without a pipeline has nothing to say about definitions, least of all that they left the code.
-            with suppress(StoreLocked), ExitStack() as alone:
-                register_all(self._settings, self._opened(catalog, alone, exclusive=True))
-        self._open = self._opened(catalog, self._parts, exclusive=False)
+        with ExitStack() as parts:
+            opened = self._opened(catalog, parts)
+            if self._settings.pipelines:
+                # Who comes without a pipeline has nothing to say about definitions, least of all that they left the
+                # code.
+                register_all(self._settings, opened, beside=True)
+            self._open, self._parts = opened, parts.pop_all()
         return self
 
     def __exit__(
@@ -102,10 +104,10 @@ class Client(Groups):
             raise RuntimeStopped("the client is not open: use it as a context manager")
         return self._open
 
-    def _opened(self, catalog: Catalog, parts: ExitStack, *, exclusive: bool) -> Services:
+    def _opened(self, catalog: Catalog, parts: ExitStack) -> Services:
         work = WorkCount()
         clock = RealClock()
         parts.callback(clock.close)
-        database = Database.open(self._settings.url, work=work, exclusive=exclusive)
+        database = Database.open(self._settings.url, work=work, exclusive=False)
         parts.callback(database.close)
         return services_of(self._settings, catalog, database, parts, clock=clock, work=work, pubsub=PubSub())

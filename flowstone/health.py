@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actors import RealClock
 from flowstone.errors import FlowstoneError, StoreUnavailable
 from flowstone.executors.call import Call
 from flowstone.executors.threads import ThreadExecutor
@@ -29,8 +28,8 @@ from flowstone.sensors.polling import is_call_of
 from flowstone.sensors.rows import SensorRow, SensorStatus
 from flowstone.sensors.spec import SensorSpec
 from flowstone.state.connection import Connection
-from flowstone.state.nodes import heartbeat_of
-from flowstone.state.store_actor import HEARTBEAT
+from flowstone.state.assignment import SCHEDULER, Cluster, Node, polls_of
+from flowstone.state.nodes import HEARTBEAT, SILENT_BEATS, cluster_of
 
 __all__ = [
     "AHEAD",
@@ -51,7 +50,7 @@ LATE = 30.0
 AHEAD = 1.0
 """Seconds that the account of a schedule may be ahead of the clock, as after a small correction of the clock."""
 
-SILENT = 3 * HEARTBEAT
+SILENT = SILENT_BEATS * HEARTBEAT
 """Seconds without a heartbeat after which the store's writer is taken for stuck."""
 
 NAMED = 5
@@ -68,7 +67,7 @@ class HealthStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a runtime: a `schedule`, `sensor`, `executor`, `actor`, `queue`, the `store` or the `runtime`.
+    """One part of a runtime: a `schedule`, `sensor`, `executor`, `actor`, `queue`, `node`, the `store` or the `runtime`.
 
     `reason` says why it is not ok; of one that is, what else there is to say, or None.
     """
@@ -117,7 +116,9 @@ class _Reading:
     sensors: tuple[SensorRow, ...]
     deliveries: dict[str, Waiting]
     backlog: Backlog
-    heartbeat: datetime | None
+    cluster: Cluster
+    at: datetime
+    """When this was read, by the clock by which nodes beat."""
 
 
 def health_of(services: Services, sensors: SensorBook, down: object | None) -> Health:
@@ -129,7 +130,7 @@ def health_of(services: Services, sensors: SensorBook, down: object | None) -> H
         reading = services.database.read(lambda connection: _read(connection, services))
     except StoreUnavailable as error:
         return Health.of([Part("store", services.database.url, HealthStatus.DOWN, str(error)), *_apart(services)])
-    return Health.of([_store(services, reading), *_apart(services), *_kept(services, sensors, reading)])
+    return Health.of([_store(services, reading), *_nodes(services, reading), *_apart(services), *_kept(services, sensors, reading)])
 
 
 def schedule_part(row: ScheduleRow, now: datetime) -> Part:
@@ -189,8 +190,9 @@ def _read(connection: Connection, services: Services) -> _Reading:
         schedules=schedules_store.every(connection),
         sensors=sensors_store.list_sensors(connection),
         deliveries=waiting(connection, now),
-        backlog=backlog(connection, boot=services.boot, now=now, since=now - timedelta(seconds=LATE)),
-        heartbeat=heartbeat_of(connection, services.boot),
+        backlog=backlog(connection, now=now, since=now - timedelta(seconds=LATE)),
+        cluster=cluster_of(connection),
+        at=connection.now(),
     )
 
 
@@ -198,11 +200,39 @@ def _store(services: Services, reading: _Reading) -> Part:
     url, fault = services.database.url, services.database.fault
     if fault is not None:
         return Part("store", url, HealthStatus.DOWN, str(fault))
-    # Heartbeats come in real time, whatever clock the actors have.
-    silent = 0.0 if reading.heartbeat is None else (RealClock().now() - reading.heartbeat).total_seconds()
+    # Heartbeats come in real time, whatever clock the actors have; to a store that nobody else sees, none come.
+    own = reading.cluster.node(services.boot)
+    silent = 0.0 if own is None or services.database.private else (reading.at - own.heartbeat_at).total_seconds()
     if silent > SILENT:
         return Part("store", url, HealthStatus.DEGRADED, f"nothing was written since the heartbeat {silent:.0f} s ago")
     return Part("store", url, HealthStatus.OK)
+
+
+def _nodes(services: Services, reading: _Reading) -> Iterator[Part]:
+    """The nodes of a store that several may have, and what each of them does."""
+    membership = services.membership
+    if not membership.shared:
+        return
+    if membership.lost is not None or reading.cluster.node(membership.boot) is None:
+        reason = f"this node has lost its lease, and joins again: {membership.lost or 'its row has ended'}"
+        yield Part("node", membership.name, HealthStatus.DEGRADED, reason)
+    for node in reading.cluster.nodes:
+        silent = (reading.at - node.heartbeat_at).total_seconds()
+        told = _duties(reading.cluster, node)
+        if node.boot == membership.boot and membership.joined_again is not None:
+            at, why = membership.joined_again
+            told += f"; it joined again at {at:%Y-%m-%d %H:%M:%S} UTC: {why}"
+        late = silent > 2 * HEARTBEAT
+        told += f"; nothing was heard of it for {silent:.0f} s" if late else ""
+        yield Part("node", f"{node.name}:{node.pid}", HealthStatus.DEGRADED if late else HealthStatus.OK, told)
+
+
+def _duties(cluster: Cluster, node: Node) -> str:
+    """What a node does for all, in words."""
+    duties = cluster.duties_of(node.boot)
+    polled = sum(duty.startswith(polls_of("")) for duty in duties)
+    has = [*(["the scheduler"] if SCHEDULER in duties else []), f"{polled} sensors"]
+    return f"it has {' and '.join(has)}"
 
 
 def _apart(services: Services) -> Iterator[Part]:

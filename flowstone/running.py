@@ -14,7 +14,7 @@ from datetime import datetime
 
 from actors import ActorDeadError, ActorRef, AskTimeout, ChildSpec, Row, System
 from actors.events import ActorRestarted, Event
-from flowstone.assembly import Definitions, Settings, checked_catalog, register_all, services_of
+from flowstone.assembly import Definitions, Settings, checked_catalog, offers_of, register_all, services_of
 from flowstone.audit.store import record
 from flowstone.core.run import RunStatus
 from flowstone.ending import Ending
@@ -28,7 +28,10 @@ from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.schedules.calls import Schedules
 from flowstone.sensors.calls import Sensors
+from flowstone.state.assignment import Cluster
 from flowstone.state.connection import Connection
+from flowstone.state.nodes import leave
+from flowstone.state.store_actor import join
 from flowstone.telemetry import Handle
 from flowstone.topics import Topics
 from flowstone.tree import root_spec
@@ -128,10 +131,12 @@ class Running:
 
     def _put_back(self, connection: Connection) -> dict[str, RunStatus | None]:
         services, now = self.services, self.services.clock.now()
-        return {
+        left = {
             run_id: put_back(connection, run_id, now=now, reason=STOPPED, boot=services.boot)
             for run_id in running_of(connection, services.boot)
         }
+        leave(connection, boot=services.boot, now=connection.now() if services.database.shared else now)
+        return left
 
     def _due(self) -> str | None:
         """The id of a run that is running, or queued and due."""
@@ -207,13 +212,29 @@ def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:
     )
     services.telemetry.open(services.polls, services.clock, lambda handle, why: _record_detached(services, handle, why))
     parts.callback(services.telemetry.close, LAST_EVENTS)
+    definitions = Definitions.of(settings.pipelines, settings.handlers)
     now = services.clock.now()
+    join_cluster(settings, services, definitions)
     for run_id in database.transact(lambda connection: recover(connection, boot=services.boot, now=now)):
         events.interrupted(services, run_id, "its process ended")
     failpoint("start.after_put_back")
     register_all(settings, services)
     failpoint("start.after_register")
-    return Opened(services, Definitions.of(settings.pipelines, settings.handlers))
+    return Opened(services, definitions)
+
+
+def join_cluster(settings: Settings, services: Services, definitions: Definitions) -> None:
+    """Join the runtimes on this store: from now on, nothing is written unless this node lives."""
+    database, membership = services.database, services.membership
+    membership.offers = lambda: offers_of(settings, definitions.sensors)
+    membership.releases = settings.sensors
+
+    def write(connection: Connection) -> Cluster:
+        return join(connection, membership, connection.now() if database.shared else services.clock.now())
+
+    membership.take(database.transact(write))
+    if database.shared:
+        database.enlist(membership.boot)
 
 
 def start(settings: Settings) -> Running:

@@ -14,7 +14,6 @@ Only a crash of the store's actor restarts the services; a service that crashes 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -61,7 +60,7 @@ def root_spec(
     return _supervisor(
         id,
         [
-            ChildSpec(StoreActor, id="store", args=(services.database, services.boot, socket.gethostname())),
+            ChildSpec(StoreActor, id="store", args=(services.database, services.membership)),
             _supervisor("services", children, strategy="one_for_one"),
         ],
         strategy="rest_for_one",

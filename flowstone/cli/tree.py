@@ -19,7 +19,7 @@ from flowstone.tree import root_spec
 __all__ = ["tree"]
 
 # What a tree is planned with: specs only carry these to the actors, which are never started here.
-NO_SERVICES = cast(Services, SimpleNamespace(database=None, boot=""))
+NO_SERVICES = cast(Services, SimpleNamespace(database=None, membership=None))
 NO_DEFINITIONS = cast(Definitions, SimpleNamespace(rules=None, sensors=None, handlers=None))
 
 

@@ -52,7 +52,7 @@ def vitals(
     the sensors whose definitions are known.
     """
     heard = nodes(connection)
-    queue = backlog(connection, boot=heard[0].boot if heard else "", now=now, since=now)
+    queue = backlog(connection, now=now, since=now)
     age = None if queue.passed_over is None else max(0.0, (now - queue.passed_over).total_seconds())
     parts = [
         _service(heard, now, local=local),
@@ -87,7 +87,7 @@ def _service(heard: tuple[NodeRow, ...], now: datetime, *, local: bool) -> Part:
 
 
 def _lives(node: NodeRow, now: datetime, *, local: bool) -> bool:
-    if (now - node.heartbeat_at).total_seconds() > SILENT:
+    if node.ended_at is not None or (now - node.heartbeat_at).total_seconds() > SILENT:
         return False
     # A service that has ended is not to look alive until its last heartbeat is old.
     return not (local and node.host == socket.gethostname()) or _exists(node.pid)

@@ -33,10 +33,10 @@ class Backlog:
     passed_over: datetime | None
 
 
-def backlog(connection: Connection, *, boot: str, now: datetime, since: datetime) -> Backlog:
-    """The queue at `now`, as the dispatcher of a boot sees it; passed over is only what was due at `since` already."""
+def backlog(connection: Connection, *, now: datetime, since: datetime) -> Backlog:
+    """The queue at `now`, as dispatchers see it; passed over is only what was due at `since` already."""
     counts = connection.execute(_COUNTS, now=now)[0]
-    held = held_by(connection, boot)
+    held = held_by(connection)
     passed_over = None
     for run in due_runs(connection, since):
         assets = asset_rows(connection, run.run_id)

@@ -27,6 +27,9 @@ _CANCEL_ASSETS = """
     update materialization set status = 'cancelled', reason = :reason, completed_at = :now
     where run_id = :run_id and status in ('pending', 'running', 'waiting_approval')
 """
+_HOLD_ELSEWHERE = """
+    update materialization set busy = :boot where run_id = :run_id and status = 'running' and busy is null
+"""
 _HOLD = "update materialization set busy = :boot where run_id = :run_id and asset = :asset"
 
 
@@ -40,12 +43,14 @@ def cancel(
     Raises:
         RunNotFound: there is no such run.
     """
-    rows = connection.execute("select status from run where run_id = :run_id" + connection.lock("run"), run_id=run_id)
+    rows = connection.execute("select status, boot from run where run_id = :run_id" + connection.lock("run"), run_id=run_id)
     if not rows:
         raise RunNotFound.named(run_id)
     if rows[0].status in FINISHED_RUNS:
         return False
     status = step(RUN_STEPS, RunStatus(rows[0].status), RunStatus.CANCELLED)
+    if rows[0].boot not in (None, services.boot):
+        connection.execute(_HOLD_ELSEWHERE, run_id=run_id, boot=rows[0].boot)
     connection.execute(_CANCEL_RUN, run_id=run_id, status=status, reason=reason, now=now)
     connection.execute(_CANCEL_ASSETS, run_id=run_id, reason=reason, now=now)
     approvals.withdraw(connection, run_id, by=actor, reason=reason, now=now)

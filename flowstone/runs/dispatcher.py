@@ -24,13 +24,13 @@ from flowstone.outcome import Outcome
 from flowstone.runs import events
 from flowstone.runs.leases import Claim, Claimed, claim
 from flowstone.runs.materializer import STORE_RETRY, Materializer
-from flowstone.runs.messages import Claims, Quiesce, Recover, Recovered, Wake
-from flowstone.runs.recovery import put_back, running_of
+from flowstone.runs.messages import Claims, Quiesce, Recover, Recovered, Swept, Wake
+from flowstone.runs.recovery import NODE_ENDED, put_back, recover, running_of
 from flowstone.runs.reminding import tell_of_slots
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.connection import Connection
-from flowstone.state.store_actor import TOPIC, StoreChanged
+from flowstone.state.store_actor import NODES, TOPIC, DutiesChanged, StoreChanged
 
 __all__ = ["Dispatcher", "Materializers"]
 
@@ -63,6 +63,7 @@ class Dispatcher(Actor):
         self.materializers = services.directory["materializers"]
         services.directory["dispatcher"] = self.ref
         services.pubsub.subscribe(TOPIC, self.ref)
+        services.pubsub.subscribe(NODES, self.ref)
         for child in self.materializers.which_children():
             self._watch(child.id, child.ref)
         self._recover(Recover((), "its actor was lost"))
@@ -74,6 +75,8 @@ class Dispatcher(Actor):
         elif isinstance(message, StoreChanged):
             self.services.waiters.stir()
             self._claim()
+        elif isinstance(message, DutiesChanged):
+            self._sweep()
         elif isinstance(message, Claims):
             self._claimed(message.outcome)
         elif isinstance(message, Down):
@@ -82,6 +85,8 @@ class Dispatcher(Actor):
             self._recover(message)
         elif isinstance(message, Recovered):
             self._recovered(message)
+        elif isinstance(message, Swept):
+            self._swept(message.outcome)
         elif isinstance(message, Quiesce):
             self._quiesce()
 
@@ -138,6 +143,27 @@ class Dispatcher(Actor):
         self._claim()
         if not self.active and self.quiet:
             self._answer_quiesced()
+
+    def _sweep(self) -> None:
+        """Put back what nodes have left that do not live any more."""
+        services = self.services
+
+        def swept(outcome: Outcome[tuple[str, ...]]) -> None:
+            self._post(Swept(outcome))
+
+        services.database.write(
+            lambda connection: recover(connection, boot=services.boot, now=services.clock.now()), swept
+        )
+
+    def _swept(self, outcome: Outcome[tuple[str, ...]]) -> None:
+        if isinstance(outcome.error, StoreUnavailable):
+            log.warning("runs of nodes that have ended wait for the store: %s", outcome.error)
+            self.send_after(STORE_RETRY, DutiesChanged())
+            return
+        for run_id in outcome.unwrap():
+            events.interrupted(self.services, run_id, NODE_ENDED)
+            self.services.waiters.tell(RunLeft(run_id))
+        self._claim()
 
     def _recover(self, asked: Recover) -> None:
         """Put back the runs named, or all of this boot that have no materializer."""

@@ -4,14 +4,15 @@ A claim raises the run's fencing number. Each later step names boot and number, 
 or a put-back, has raised it (semantics 7): so an actor that is late can't harm the one that took over.
 
 A running run holds the (asset, partition) of each of its assets that is not finished; a call that outlived its attempt
-goes on holding its own (`busy`). A run is claimed only when nobody holds one of its own.
+goes on holding its own (`busy`). A run is claimed only when nobody holds one of its own, on this node or another: of
+all nodes one claims at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flowstone.core.graph import Graph
@@ -29,6 +30,9 @@ __all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "lacks
 PAGE = 100
 UNLIMITED = Limits()
 
+ANOTHER_CLAIMS = timedelta(milliseconds=50)
+"""How long to wait while another node claims."""
+
 _CANDIDATES = """
     select * from run where status = 'queued' and ready_at <= :now
     and not (behind and exists (
@@ -43,11 +47,11 @@ _ASSETS_OF_CANDIDATES = f"""
 _HELD = """
     select m.asset, m.partition from run r join materialization m on m.run_id = r.run_id
     where r.status = 'running' and m.status in ('pending', 'running')
-    union select asset, partition from materialization where busy = :boot
+    union select asset, partition from materialization where busy is not null
 """
 _START_RUN = """
     update run set status = :status, boot = :boot, fence = :fence, started_at = coalesce(started_at, :now)
-    where run_id = :run_id
+    where run_id = :run_id and status = 'queued'
 """
 _OVERTAKE = """
     update materialization set overtaken_by = :run_id
@@ -110,7 +114,9 @@ def claim(
     `occupied` are those of calls in progress here: a run that another process cancelled holds its own no more, while
     its call goes on.
     """
-    held = held_by(connection, boot) | set(occupied)
+    if not connection.turn("claims"):
+        return Claimed((), (), now + ANOTHER_CLAIMS)
+    held = held_by(connection) | set(occupied)
     slots = Slots(connection, limits)
     claims: list[Claim] = []
     finished: list[str] = []
@@ -125,6 +131,8 @@ def claim(
                 passed += 1
                 continue
             claimed = _start_run(connection, graph, row, assets, boot, now, slots)
+            if claimed is None:
+                continue
             if claimed.progress.finished:
                 finished.append(row.run_id)
             else:
@@ -139,17 +147,17 @@ def claim(
 
 
 def _candidates(connection: Connection, **values: object) -> tuple[list[Row], dict[str, list[Row]]]:
-    """Queued runs that are due, which nobody else has taken or is about to, and the rows of their assets."""
-    rows = connection.execute(_CANDIDATES + connection.lock_free("run"), values)
+    """Queued runs that are due, and the rows of their assets."""
+    rows = connection.execute(_CANDIDATES, values)
     assets: dict[str, list[Row]] = {}
     for row in connection.execute(_ASSETS_OF_CANDIDATES, values) if rows else ():
         assets.setdefault(row.run_id, []).append(row)
     return rows, assets
 
 
-def held_by(connection: Connection, boot: str) -> set[tuple[str, str]]:
-    """Each (asset, partition) that a running run holds, or a call of this boot which outlived its attempt."""
-    return {(asset, partition) for asset, partition in connection.execute(_HELD, boot=boot)}
+def held_by(connection: Connection) -> set[tuple[str, str]]:
+    """Each (asset, partition) that a running run holds, or a call which outlived its attempt."""
+    return {(asset, partition) for asset, partition in connection.execute(_HELD)}
 
 
 def due_runs(connection: Connection, now: datetime) -> list[Row]:
@@ -245,10 +253,13 @@ def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime, lim
 
 def _start_run(
     connection: Connection, graph: Graph, run: Row, assets: list[Row], boot: str, now: datetime, slots: Slots
-) -> Claim:
+) -> Claim | None:
+    """The claim; None when the run is queued no more, since somebody cancelled it just now."""
     status = step(RUN_STEPS, RunStatus(run.status), RunStatus.RUNNING)
     lease = Lease(run.run_id, boot, run.fence + 1)
-    connection.execute(_START_RUN, run_id=run.run_id, status=status, boot=boot, fence=lease.fence, now=now)
+    start = {"run_id": run.run_id, "status": status, "boot": boot, "fence": lease.fence, "now": now}
+    if not connection.change(_START_RUN, start):
+        return None
     ledger = Ledger(
         connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks, slots=slots
     )

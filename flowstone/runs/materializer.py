@@ -161,6 +161,9 @@ class Materializer(Actor):
             tell_of_slots(self.services)
         self.in_hand.discard(message.asked.asset)
         error = message.outcome.error
+        if isinstance(error, StaleState):
+            # Whoever cancelled the run from another process has left the partition to the call, which may be over.
+            _release_ended(self.services, self.claim, message.asked.asset)
         events.attempt_ended(self.services, self.claim, message.asked, error if isinstance(error, StaleState) else None)
         if isinstance(message.asked.verdict, Waiting) and error is None:
             failpoint("approval.after_request")
@@ -201,6 +204,12 @@ def _end_call(services: Services, call: Call) -> None:
     """A call has come back: when its attempt was over before, its (asset, partition) is free now."""
     if services.calls.end(call):
         _release(services, call)
+
+
+def _release_ended(services: Services, claim: Claim, asset: str) -> None:
+    """Free the (asset, partition) of an attempt that nobody waits for, unless its call goes on, and frees it itself."""
+    if not services.calls.outlive(claim.lease.run_id, asset):
+        _release(services, Call(claim.lease.run_id, asset, claim.partition))
 
 
 def _settle_call(services: Services, call: Call) -> None:

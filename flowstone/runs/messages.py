@@ -21,6 +21,7 @@ __all__ = [
     "Settle",
     "Settled",
     "SlotsFreed",
+    "Swept",
     "Wake",
 ]
 
@@ -56,6 +57,13 @@ class Recovered:
 
     asked: Recover
     outcome: Outcome[dict[str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The runs of nodes that have ended were put back, or the store failed."""
+
+    outcome: Outcome[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

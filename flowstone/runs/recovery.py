@@ -16,12 +16,23 @@ from flowstone.failpoints import failpoint
 from flowstone.runs.ledger import error_text
 from flowstone.state.connection import Connection, Row
 
-__all__ = ["MAX_INTERRUPTIONS", "put_back", "recover", "release_busy", "running_of"]
+__all__ = ["MAX_INTERRUPTIONS", "NODE_ENDED", "put_back", "recover", "release_busy", "running_of"]
 
 MAX_INTERRUPTIONS = 10
 
+NODE_ENDED = "its process ended"
+"""Why a run was put back whose node does not live any more."""
+
 _RUN = "select * from run where run_id = :run_id and status = 'running'"
-_RUNNING = "select * from run where status = 'running' and boot is distinct from :boot order by id"
+_LIVES = "select 1 from node where node.boot = {} and ended_at is null"
+_ORPHANS = f"""
+    select * from run where status = 'running' and boot is distinct from :boot
+    and not exists ({_LIVES.format("run.boot")}) order by id
+"""
+_FREE = f"""
+    update materialization set busy = null where busy is not null and busy <> :boot
+    and not exists ({_LIVES.format("materialization.busy")})
+"""
 _REQUEUE = """
     update run set status = :status, ready_at = :now, boot = null, fence = fence + 1,
     interruptions = interruptions + 1, setbacks = setbacks + 1 where run_id = :run_id
@@ -48,15 +59,19 @@ def put_back(
 
     `busy` names its assets whose calls still go on in the process of `boot`.
     """
-    rows = connection.execute(_RUN, run_id=run_id)
+    rows = connection.execute(_RUN + connection.lock("run"), run_id=run_id)
     return _interrupt(connection, rows[0], now, reason, boot, busy) if rows else None
 
 
 def recover(connection: Connection, *, boot: str, now: datetime) -> tuple[str, ...]:
-    """Put back every run that an earlier boot left running; the ids of those."""
-    rows = connection.execute(_RUNNING, boot=boot)
+    """Put back every run that a node has left running which does not live any more; the ids of those.
+
+    What calls of such nodes held is free. As many as like may do so at a time: each run is put back once.
+    """
+    rows = connection.execute(_ORPHANS + connection.lock("run"), boot=boot)
     for row in rows:
-        _interrupt(connection, row, now, "its process ended", boot, ())
+        _interrupt(connection, row, now, NODE_ENDED, boot, ())
+    connection.execute(_FREE, boot=boot)
     return tuple(row.run_id for row in rows)
 
 

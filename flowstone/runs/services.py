@@ -19,6 +19,7 @@ from flowstone.runs.messages import Wake
 from flowstone.runs.occupancy import Calls
 from flowstone.runs.waiters import Waiters
 from flowstone.state.database import Database
+from flowstone.state.membership import Membership
 from flowstone.telemetry import Telemetry
 
 __all__ = ["Services", "fresh_id"]
@@ -34,9 +35,10 @@ class Services:
     """Handed to each actor of the tree; `directory` holds the refs of the running services by name.
 
     `executor` runs the functions of assets, `processes` those that ask for a process (without one they run like the
-    others), `polls` whatever else the user wrote (polls, rules, callbacks). `boot`
-    names this start of this node, `fresh_id` gives ids that nobody had before. With more than `max_queue` unfinished
-    runs, sensors poll no more by themselves. A wall clock that was set is noticed after `longest_timer` seconds.
+    others), `polls` whatever else the user wrote (polls, rules, callbacks). `membership`
+    is this start of this node, and its duties; `fresh_id` gives ids that nobody had before. With more than `max_queue`
+    unfinished runs, sensors poll no more by themselves. A wall clock that was set is noticed after `longest_timer`
+    seconds.
     """
 
     database: Database
@@ -48,7 +50,7 @@ class Services:
     future: Callable[[], Future[Any]]
     io: Mapping[str, IOManager]
     default_io: str
-    boot: str
+    membership: Membership
     identity: Identity = Identity()
     fresh_id: Callable[[], str] = fresh_id
     max_concurrency: int = 32
@@ -60,6 +62,11 @@ class Services:
     calls: Calls = field(default_factory=Calls)
     waiters: Waiters = field(default_factory=Waiters)
     directory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def boot(self) -> str:
+        """The name of this start of this node."""
+        return self.membership.boot
 
     def wake(self) -> None:
         """Tell the dispatcher that runs were committed. One that is being restarted looks by itself."""

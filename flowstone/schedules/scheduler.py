@@ -33,8 +33,9 @@ from flowstone.schedules.preparation import RULE_TIMEOUT, Prepared, evaluate, is
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.schedules.rules import Rules
 from flowstone.schedules.ticks import Commit, Writing
+from flowstone.state.assignment import SCHEDULER
 from flowstone.state.connection import Connection
-from flowstone.state.store_actor import TOPIC, StoreChanged
+from flowstone.state.store_actor import NODES, TOPIC, DutiesChanged, StoreChanged
 
 __all__ = ["Scheduler", "changed"]
 
@@ -55,7 +56,7 @@ def changed(services: Services, *names: str) -> None:
 
 
 class Scheduler(Actor):
-    """One for each runtime."""
+    """One for each runtime; of several nodes, one has the duty, and the others wait for it with empty hands."""
 
     def init(self, services: Services, rules: Rules) -> None:
         """Read all schedules."""
@@ -69,6 +70,7 @@ class Scheduler(Actor):
         self.failures = 0
         self.timer: Any = None
         services.pubsub.subscribe(TOPIC, self.ref)
+        services.pubsub.subscribe(NODES, self.ref)
         services.directory["scheduler"] = self.ref
         self._wake_after_all()
         self._read(None)
@@ -84,7 +86,7 @@ class Scheduler(Actor):
             self._look()
         elif isinstance(message, Changed):
             self._read(message.names)
-        elif isinstance(message, StoreChanged):
+        elif isinstance(message, StoreChanged | DutiesChanged):
             self._read(None)
         elif isinstance(message, Read):
             self._take(message)
@@ -101,6 +103,8 @@ class Scheduler(Actor):
             self.services.database.write(lambda connection: None, lambda outcome: self.services.wake())
 
     def _read(self, names: frozenset[str] | None) -> None:
+        if not self.services.membership.has(SCHEDULER):
+            return
         known = self.mark
 
         def query(connection: Connection) -> tuple[tuple[Any, ...], tuple[ScheduleRow, ...] | None]:

@@ -1,4 +1,4 @@
-"""A poll without an actor: by a process that opened the store beside the runtime, or while none runs.
+"""A poll without an actor: beside the node that polls the sensor, by another node or a client, or while none runs.
 
 The sensor's code is called on the executor of this process while the caller waits, and what it saw is committed by the
 transactions of the sensor's actor. Should the service poll the sensor at the same time, one of the two finds the state
@@ -11,14 +11,11 @@ from functools import partial
 from typing import Any
 
 from actors import AskTimeout
-from flowstone.durations import seconds
 from flowstone.errors import TimeoutExceeded, ValidationError
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
 from flowstone.sensors.announcing import announce
-from flowstone.sensors.book import SensorBook
-from flowstone.sensors.calls import Sensors
 from flowstone.sensors.cursor import read_state
 from flowstone.sensors.evaluation import Evaluation, Start, begin, decide, first_cursor, skip
 from flowstone.sensors.polling import call_init, call_name, call_poll
@@ -27,29 +24,7 @@ from flowstone.sensors.sensor import PollError
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.store import Committed
 
-__all__ = ["SensorsBeside", "poll_beside"]
-
-
-class SensorsBeside(Sensors):
-    """The calls of a client: a poll is made by the caller, everything else needs no actor anyway."""
-
-    def __init__(self, services: Services, book: SensorBook) -> None:
-        super().__init__(services, book)
-        self._here = services
-
-    def poll(self, name: str, *, timeout: object = None) -> EvaluationRow:
-        """Poll a sensor once, in this process, and wait for the evaluation that this makes.
-
-        On a paused sensor it is `skipped`. The call ends with the sensor's own timeout; `timeout`, a duration in real
-        time, ends the wait before that, and nothing is committed then.
-
-        Raises:
-            SensorNotFound: there is none of this name here.
-            TimeoutExceeded: `timeout` passed.
-            StoreUnavailable: the store failed.
-        """
-        limit = None if timeout is None else seconds(timeout, "timeout")
-        return poll_beside(self._here, self._book.get(name), limit)
+__all__ = ["poll_beside"]
 
 
 def poll_beside(services: Services, spec: SensorSpec, limit: float | None = None) -> EvaluationRow:

@@ -20,6 +20,7 @@ from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import outbox, steering, store
 from flowstone.sensors.announcing import deliver_soon
+from flowstone.sensors.beside import poll_beside
 from flowstone.sensors.book import SensorBook
 from flowstone.sensors.cursor import write_state
 from flowstone.sensors.definitions import define, withdraw
@@ -31,6 +32,7 @@ from flowstone.sensors.rows import DeliveryStatus, EvaluationRow, EvaluationStat
 from flowstone.sensors.sensor import Sensor
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.supervisor import child_spec, tell_changed
+from flowstone.state.assignment import polls_of
 from flowstone.state.connection import Connection
 from flowstone.state.page import Page
 
@@ -69,13 +71,16 @@ class Sensors:
         try:
             ref: ActorRef = self._supervisor().child(name)
         except (ActorDeadError, ChildNotFound) as error:
-            raise RuntimeStopped(f"sensor {name!r} has no actor at present", name=name) from error
+            owner = self._services.membership.owner(polls_of(name))
+            where = "" if owner is None else f": it is polled by process {owner.pid} on {owner.host}"
+            raise RuntimeStopped(f"sensor {name!r} has no actor at present{where}", name=name) from error
         return ref
 
     def poll(self, name: str, *, timeout: object = None) -> EvaluationRow:
         """Poll a sensor once, after those who asked before, and wait for the evaluation that this makes.
 
-        On a paused sensor it is `skipped`. `timeout` is a duration in real time.
+        On a paused sensor it is `skipped`. `timeout` is a duration in real time. A sensor that another node polls is
+        polled here, beside that: should both happen at once, one finds the state moved on, and is stale.
 
         Raises:
             SensorNotFound: there is none of this name here.
@@ -84,6 +89,8 @@ class Sensors:
             RuntimeStopped: this runtime runs no sensors.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
+        if not self._services.membership.has(polls_of(name)):
+            return poll_beside(self._services, self._book.get(name), limit)
         ref = self.ref(name)
         try:
             evaluation: EvaluationRow = ref.ask(Poll(), timeout=limit)
@@ -244,6 +251,10 @@ class Sensors:
         self._transact(partial(withdraw, name=name, actor=actor, now=self._services.clock.now()))
 
     def _start(self, spec: SensorSpec) -> None:
+        if not self._services.membership.has(polls_of(spec.name)):
+            # It is ours as soon as the other nodes know of it.
+            self._services.membership.stir()
+            return
         supervisor: DynamicSupervisorRef | None = self._services.directory.get("sensors")
         if supervisor is not None:
             try:

@@ -30,6 +30,8 @@ from flowstone.sensors.messages import Look
 from flowstone.sensors.outbox import Delivery, Due
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.worker import STORE_RETRY
+from flowstone.state.assignment import deliveries_of
+from flowstone.state.store_actor import NODES, TOPIC, DutiesChanged, StoreChanged
 
 __all__ = ["Deliveries"]
 
@@ -60,7 +62,7 @@ class Concluded:
 
 
 class Deliveries(Actor):
-    """One for each runtime."""
+    """One for each runtime; of several nodes, one calls the callbacks of a sensor."""
 
     def init(self, services: Services, book: SensorBook) -> None:
         """Look for what an earlier actor left."""
@@ -72,12 +74,14 @@ class Deliveries(Actor):
         self._concluded_since: set[int] = set()
         self._timer: Timer | None = None
         services.directory["deliveries"] = self.ref
+        for topic in (TOPIC, NODES) if services.membership.shared else ():
+            services.pubsub.subscribe(topic, self.ref)
         self._look()
 
     def receive(self, message: Any) -> Any:
         """Serve one message of this module."""
         match message:
-            case Look():
+            case Look() | StoreChanged() | DutiesChanged():
                 self._look()
             case Found(outcome):
                 self._found(outcome)
@@ -120,6 +124,8 @@ class Deliveries(Actor):
             spec = self._book.get(delivery.sensor)
         except SensorNotFound:
             # It was removed or left the code: what it owes waits for its return.
+            return
+        if not self._services.membership.has(deliveries_of(spec.name)):
             return
         callback, gate = spec.on_trigger, self._book.gate(_call_name(spec))
         if callback is None or spec.name in self._busy or self._abandoned(spec) >= spec.max_abandoned:

@@ -33,7 +33,8 @@ from flowstone.sensors.messages import Changed
 from flowstone.sensors.rows import Fault
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.worker import STORE_RETRY, Worker
-from flowstone.state.store_actor import TOPIC, StoreChanged
+from flowstone.state.assignment import polls_of
+from flowstone.state.store_actor import NODES, TOPIC, DutiesChanged, StoreChanged
 
 __all__ = ["BUDGET", "SensorSupervisor", "child_spec", "tell_changed"]
 
@@ -89,7 +90,7 @@ def tell_changed(services: Services, name: str) -> None:
 
 
 class SensorSupervisor(DynamicSupervisor):
-    """One for each runtime; its children are those of the book."""
+    """One for each runtime; its children are those of the book that are polled on this node."""
 
     def init(self, services: Services, book: SensorBook) -> None:  # type: ignore[override]  # the options are settled
         """Start an actor for each sensor of the book."""
@@ -98,7 +99,13 @@ class SensorSupervisor(DynamicSupervisor):
         self._recovering: dict[str, Timer] = {}
         services.directory["sensors"] = self.ref
         services.pubsub.subscribe(TOPIC, self.ref)
-        super().init([child_spec(services, book, spec) for spec in book.specs()], quarantine=BUDGET)
+        services.pubsub.subscribe(NODES, self.ref)
+        self._book = book
+        membership = services.membership
+        epoch = membership.cluster.epoch
+        mine = [spec for spec in book.specs() if membership.has(polls_of(spec.name))]
+        super().init([child_spec(services, book, spec) for spec in mine], quarantine=BUDGET)
+        membership.released(epoch)
         announce_all(services)
 
     def handle(self, message: Any) -> Any:
@@ -106,6 +113,8 @@ class SensorSupervisor(DynamicSupervisor):
         match message:
             case StoreChanged():
                 self._services.database.read_later(store.versions, lambda outcome: self._post(Versions(outcome)))
+            case DutiesChanged():
+                self._take_over()
             case Versions(outcome):
                 self._pass_on(outcome)
             case Quiet(name):
@@ -118,6 +127,21 @@ class SensorSupervisor(DynamicSupervisor):
             case _:
                 return super().handle(message)
         return None
+
+    def _take_over(self) -> None:
+        """Stop what another node polls from now on, say so, and start what is polled here."""
+        membership, book = self._services.membership, self._book
+        epoch = membership.cluster.epoch
+        mine = {spec.name: spec for spec in book.specs() if membership.has(polls_of(spec.name))}
+        for name in [name for name in self.slots if name not in mine]:
+            self._parked.discard(name)
+            self._stop_waiting(name)
+            self.terminate_child(name)
+        # What the actors had queued for the store is committed before this is.
+        membership.released(epoch)
+        for name, spec in mine.items():
+            if name not in self.slots:
+                self.start_child(child_spec(self._services, book, spec))
 
     def child_parked(self, id: str, reason: Any) -> None:
         """A sensor's actor used up its budget."""

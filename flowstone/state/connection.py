@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from flowstone.errors import StoreUnavailable
@@ -82,6 +83,31 @@ class Connection:
     def exclude(self) -> None:
         """Let no other process change the tables until the transaction ends."""
         self._call(self._session.exclude)
+
+    def now(self) -> datetime:
+        """The instant by the clock of the database; of a store in a file, by that of this machine."""
+        return self._call(self._session.now)
+
+    def turn(self, name: str) -> bool:
+        """Whether no other transaction has the turn of this name; it is ours then until the transaction ends."""
+        return self._call(self._session.turn, name)
+
+    def alone(self) -> bool:
+        """Whether no runtime holds the store, and none will begin to write before the transaction ends."""
+        return self._call(self._session.alone)
+
+    @property
+    def session_name(self) -> str | None:
+        """What `is_gone` knows this connection's runtime by; None for a store that one runtime at a time has."""
+        return self._session.name
+
+    def is_gone(self, session: str | None) -> bool:
+        """Whether the connection of a runtime that this names has ended."""
+        return self._call(self._session.is_gone, session)
+
+    def outlaw(self, boot: str) -> bool:
+        """Let no transaction of a node begin until this one ends; False when one is in progress."""
+        return self._call(self._session.outlaw, boot)
 
     def _call(self, method: Callable[..., T], *arguments: object) -> T:
         if self._ended:

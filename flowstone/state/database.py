@@ -35,13 +35,21 @@ BUSY_TIMEOUT = 5.0
 
 
 class Database:
-    """An open store; all calls from any thread. `url` shows no password."""
+    """An open store; all calls from any thread. `url` shows no password.
+
+    `private`: no other process can see it. `shared`: several runtimes may have it at a time.
+    """
+
+    private: bool
+    shared: bool = False
 
     def __init__(
         self, server: Server, *, writer: Writer, readers: Readers, watch: Watch, resources: ExitStack
     ) -> None:
         self.url = server.url
         self.private = server.private
+        self.shared = server.shared
+        self._server = server
         self._server = server
         self._writer = writer
         self._readers = readers
@@ -61,11 +69,11 @@ class Database:
     ) -> Self:
         """The store at a URL, its tables brought up to date; `busy_timeout`, for locks of others, is in seconds.
 
-        A runtime opens it with `exclusive`, of which there is one at a time; a client without. What is in flight is
-        counted in `work`.
+        A runtime opens it with `exclusive`, of which there is one at a time where the store is not `shared`; a client
+        without. What is in flight is counted in `work`.
 
         Raises:
-            StoreLocked: another runtime holds the store; names its process.
+            StoreLocked: another process holds the store; names it.
             StoreUnavailable: the store can't be opened, or is newer than this release.
             ConfigError: the URL or an option is wrong.
         """
@@ -106,6 +114,13 @@ class Database:
     def fault(self) -> StoreUnavailable | None:
         """Why the last transaction could not be committed; None when it was, or was refused for a reason of its own."""
         return self._writer.fault
+
+    def enlist(self, boot: str | None) -> None:
+        """From now on, write as this node: once it has ended, transactions are refused, where several nodes may be.
+
+        The error's context has its boot as `nodes.LOST`. None refuses none.
+        """
+        self._server.boot = boot
 
     def transact(self, transaction: Callable[[Connection], T]) -> T:
         """Run a transaction and wait for its commit; blocks the calling thread, so not for actors.

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 from flowstone.errors import StoreUnavailable
@@ -47,6 +48,9 @@ class Session(Protocol):
 
     place: str
     """Where the store is, as errors show it."""
+
+    name: str | None
+    """What `is_gone` knows the connections of this runtime by; None where one runtime at a time has the store."""
 
     faults: type[Exception]
     """The driver's errors."""
@@ -99,6 +103,21 @@ class Session(Protocol):
     def exclude(self) -> None:
         """Let no other process change the tables until the transaction ends."""
 
+    def now(self) -> datetime:
+        """The instant by the clock of the database; of one in a file, by that of this machine."""
+
+    def turn(self, name: str) -> bool:
+        """Whether no other transaction has the turn of this name; it is ours then until the transaction ends."""
+
+    def alone(self) -> bool:
+        """Whether no runtime holds the store, and none will begin to write before the transaction ends."""
+
+    def is_gone(self, session: str | None) -> bool:
+        """Whether the connection of a runtime that this names has ended."""
+
+    def outlaw(self, boot: str) -> bool:
+        """Let no transaction of a node begin until this one ends; False when one is in progress."""
+
     def has_table(self, name: str) -> bool:
         """Whether the store has a table of this name."""
 
@@ -126,6 +145,12 @@ class Server(Protocol):
 
     private: bool
     """Whether only this process can see the store."""
+
+    shared: bool
+    """Whether several runtimes may have the store at a time."""
+
+    boot: str | None
+    """The node whose transactions these are: with its end they are refused. None refuses none."""
 
     def writer(self) -> Session:
         """A new session that may write."""

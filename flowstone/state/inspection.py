@@ -20,7 +20,7 @@ __all__ = ["NodeRow", "StoreView", "inspect", "nodes", "sqlite_version"]
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """The newest start of a runtime on a machine; `heartbeat_at` is when it was last heard of."""
+    """A start of a runtime; `heartbeat_at` is when it was last heard of, `ended_at` when it had ended, or was dead."""
 
     name: str
     boot: str
@@ -28,6 +28,7 @@ class NodeRow:
     host: str
     started_at: datetime
     heartbeat_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +93,12 @@ def inspect(url: str) -> StoreView:
 
 
 def nodes(connection: Connection) -> tuple[NodeRow, ...]:
-    """The machines that run, or ran, a runtime on this store, the one last heard of first."""
-    rows = connection.execute("select * from node order by heartbeat_at desc")
+    """The runtimes that live on this store, or the one that was the last to; the one last heard of first."""
+    rows = connection.execute("select * from node order by ended_at is not null, heartbeat_at desc")
+    living = [row for row in rows if row.ended_at is None]
     return tuple(
-        NodeRow(row.name, row.boot, row.pid, row.host, instant(row.started_at), instant(row.heartbeat_at))
-        for row in rows
+        NodeRow(row.name, row.boot, row.pid, row.host, *map(instant, (row.started_at, row.heartbeat_at, row.ended_at)))
+        for row in living or rows[:1]
     )
 
 

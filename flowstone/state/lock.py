@@ -88,6 +88,35 @@ class StoreLock:
             _table[lock._identity] = lock
             return lock
 
+    @classmethod
+    def is_held(cls, database: str) -> bool:
+        """Whether a runtime has the lock of a database's file; asking is in nobody's way.
+
+        Raises:
+            StoreUnavailable: the lock's file can't be read.
+        """
+        path = f"{database}.lock"
+        with _table_lock:
+            if _own(path) is not None:
+                return True
+            try:
+                file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise _unavailable(database, error) from error
+            try:
+                # Who takes the lock comes here first, and so is never refused for a lock that is only tried.
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, ENTRY)
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, HELD)
+            except (BlockingIOError, PermissionError):
+                return True
+            except OSError as error:
+                raise _unavailable(database, error) from error
+            finally:
+                os.close(file)
+            return False
+
     def release(self) -> None:
         """Let the lock go; harmless when repeated, and in a child of fork, which never had it."""
         with _table_lock:
@@ -102,13 +131,19 @@ def _identity(file: int | str) -> tuple[int, int]:
 
 
 def _refuse_own(database: str, path: str) -> None:
-    """Refuse what another runtime of this process holds; an entry of the process that forked this one is not ours."""
+    """Refuse what another runtime of this process holds."""
+    lock = _own(path)
+    if lock is not None:
+        raise _locked(database, lock.holder)
+
+
+def _own(path: str) -> StoreLock | None:
+    """The lock that this process holds; an entry of the process that forked this one is not ours."""
     try:
         lock = _table.get(_identity(path))
     except OSError:
-        return
-    if lock is not None and lock.holder.pid == os.getpid():
-        raise _locked(database, lock.holder)
+        return None
+    return lock if lock is not None and lock.holder.pid == os.getpid() else None
 
 
 def _lock_file(database: str, file: int, holder: Holder) -> None:

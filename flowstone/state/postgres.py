@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,9 +18,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from flowstone.errors import ConfigError, StoreLocked, StoreUnavailable
 from flowstone.state.dialect import Parameters, Query, Row
+from flowstone.state.fields import instant
+from flowstone.state.nodes import HEARTBEAT
 from flowstone.state.postgres_exchange import Exchange
 from flowstone.state.postgres_faults import translated
-from flowstone.state.postgres_lock import name_of, take_lock
+from flowstone.state.postgres_lock import ALONE, OUTLAW, PRESENCE, TURN, name_of, take_lock
 from flowstone.state.postgres_wire import positional
 
 __all__ = ["COLUMN_TYPES", "MODEL_TYPES", "PostgresServer", "PostgresSession"]
@@ -57,6 +60,13 @@ _READ = "begin isolation level repeatable read read only"
 _WRITE = "begin isolation level read committed read write"
 _CHANNEL = "'flowstone_' || md5(current_schema())"
 _TELL = f"select pg_notify({_CHANNEL}, '') where pg_current_xact_id_if_assigned() is not null"
+_OUR_TURN = """
+    select pg_advisory_xact_lock_shared(hashtextextended('flowstone boot {boot}', 0));
+    select 1 from node where boot = '{boot}' and ended_at is null
+"""
+# In the statement after the lock: what a statement reads is settled before it waits for one.
+_WHY = "select reason from node where boot = :boot"
+_GONE = f"select pg_try_advisory_xact_lock({PRESENCE}) as taken"
 _TABLES = "hashtextextended('flowstone tables ' || current_schema(), 0)"
 
 
@@ -71,6 +81,7 @@ class PostgresSession:
 
     def __init__(self, server: "PostgresServer", *, writes: bool) -> None:
         self.place = server.url
+        self.name = server.token
         self._server = server
         self._writes = writes
         self._noticed = 0
@@ -122,12 +133,28 @@ class PostgresSession:
             return self._exchange.later(_READ)
         if not self.lost:
             try:
-                return self.command(_WRITE)
+                return self._begin_to_write()
             except psycopg.Error:
                 if not self.lost:
                     raise
         self._connect_again()
-        return self.command(_WRITE if write else _READ)
+        return self._begin_to_write() if write else self.command(_READ)
+
+    def _begin_to_write(self) -> None:
+        """Begin a transaction; when there is a node whose end would forbid that, it lives until the transaction ends.
+
+        Raises:
+            StoreUnavailable: it was taken for dead.
+        """
+        boot = self._server.boot
+        if boot is None:
+            return self.command(_WRITE)
+        if not self._exchange.found(f"{_WRITE};{_OUR_TURN.format(boot=boot)}"):
+            reason = next((row.reason for row in self.execute(_WHY, {"boot": boot})), "nothing is known of it")
+            self.command("rollback")
+            message = f"store {self.place} refuses this node: {reason}"
+            raise StoreUnavailable(message, path=self.place, node_lost=boot)
+        return None
 
     def commit(self) -> None:
         """Make what the transaction wrote durable, and tell the other sessions."""
@@ -148,6 +175,30 @@ class PostgresSession:
     def exclude(self) -> None:
         """Let no other process change the tables until the transaction ends."""
         self.command(f"select pg_advisory_xact_lock({_TABLES})")
+
+    def now(self) -> datetime:
+        """The instant by the clock of the server."""
+        at: str = self.execute("select clock_timestamp() as at", {})[0].at
+        return instant(at)
+
+    def turn(self, name: str) -> bool:
+        """Whether no other transaction has the turn of this name; it is ours then until the transaction ends."""
+        return self._taken(TURN, name=f"{name} ")
+
+    def alone(self) -> bool:
+        """Whether no runtime holds the schema; one that comes waits until the transaction ends."""
+        return self._taken(ALONE)
+
+    def is_gone(self, session: str | None) -> bool:
+        """Whether the writer's connection of the runtime with this token has ended."""
+        return session is None or self._taken(_GONE, session=session)
+
+    def outlaw(self, boot: str) -> bool:
+        """Let no transaction of a node begin until this one ends; False when one is in progress."""
+        return self._taken(OUTLAW, boot=boot)
+
+    def _taken(self, sql: str, **parameters: object) -> bool:
+        return bool(self.execute(sql, parameters)[0].taken)
 
     def has_table(self, name: str) -> bool:
         """Whether the schema has a table of this name."""
@@ -201,6 +252,7 @@ class PostgresSession:
                     raise psycopg.errors.InvalidSchemaName("search_path names no schema that exists")
                 if self._writes:
                     exchange.command(f"listen {channel}")
+                    exchange.command(f"set idle_in_transaction_session_timeout = {_writers_pause() * 1000:.0f}")
                     if self._server.exclusive:
                         take_lock(exchange, self._server.token, self.place)
             except psycopg.Error as error:
@@ -208,6 +260,11 @@ class PostgresSession:
             _sockets[self] = exchange.socket
             failed.pop_all()
             return exchange
+
+
+def _writers_pause() -> float:
+    """Seconds after which the server takes its locks from a writer: before its silence lets it be taken for dead."""
+    return min(PAUSED_TIMEOUT, 2 * HEARTBEAT)
 
 
 def _let_go() -> None:
@@ -223,17 +280,20 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 class PostgresServer:
-    """A schema of a database that can be connected to; the lock of a runtime belongs to its writer's session.
+    """A schema of a database that can be connected to, by several runtimes at a time.
 
-    So nothing is ever written by a runtime that has lost the lock with its connection.
+    Each transaction of one asserts that its node has not ended: so nothing is ever written by one that others have
+    taken for dead.
     """
 
     private = False
+    shared = True
 
     def __init__(self, url: str, *, shown: str, exclusive: bool, synchronous: str, busy_timeout: float) -> None:
         self.url = shown
         self.name = "postgresql"
         self.exclusive = exclusive
+        self.boot: str | None = None
         self.token = secrets.token_hex(4)
         self.settings = _SETTINGS.format(
             lock_timeout=round(busy_timeout * 1000),

@@ -78,6 +78,11 @@ class Exchange:
         self.settle()
         self._checked(self._raw.exec_, sql.encode())
 
+    def found(self, sql: str) -> bool:
+        """Run statements that have no parameters; whether the last one gives rows."""
+        self.settle()
+        return self._checked(self._raw.exec_, sql.encode()).ntuples > 0
+
     def later(self, sql: str) -> None:
         """Run a statement before the next one that is waited for."""
         self._wait(lambda: self._raw.send_query_params(sql.encode(), None))

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from actors.clock import RealClock
 from flowstone.errors import StoreUnavailable
 from flowstone.state.dialect import Parameters, Query
 from flowstone.state.dialect import Row as AnyRow
@@ -75,6 +76,7 @@ class SQLiteSession:
     faults: type[Exception] = sqlite3.Error
     column_types: Mapping[str, str] = COLUMN_TYPES
     locking = locking_free = ""
+    name: str | None = None
 
     def __init__(self, raw: sqlite3.Connection, path: str) -> None:
         raw.row_factory = Row
@@ -133,6 +135,26 @@ class SQLiteSession:
     def exclude(self) -> None:
         """The write lock, which the transaction has, does."""
 
+    def now(self) -> datetime:
+        """The instant by the clock of this machine."""
+        return RealClock().now()
+
+    def turn(self, _name: str) -> bool:
+        """One transaction writes at a time."""
+        return True
+
+    def alone(self) -> bool:
+        """Whether no runtime holds the file: one that takes it now waits for the write lock, which is ours."""
+        return not StoreLock.is_held(self.place)
+
+    def is_gone(self, _session: str | None) -> bool:
+        """Whoever asks has the lock of the runtime, and so no other one has."""
+        return True
+
+    def outlaw(self, _boot: str) -> bool:
+        """One transaction writes at a time."""
+        return True
+
     def has_table(self, name: str) -> bool:
         """Whether the file has a table of this name."""
         sql = "select 1 from sqlite_master where type = 'table' and name = ?"
@@ -158,10 +180,13 @@ class SQLiteSession:
 class SQLiteServer:
     """A file that is ready to be opened, ours until `close`."""
 
+    shared = False
+
     def __init__(self, path: str, resources: ExitStack, *, url: str, private: bool, **options: Any) -> None:
         self.name = os.path.basename(path)
         self.url = url
         self.private = private
+        self.boot: str | None = None
         self._path = path
         self._resources = resources
         self._options = options

@@ -16,7 +16,7 @@ from flowstone.state.models.connectors import (
     ScheduledTaskInstant,
     ScheduledTasks,
 )
-from flowstone.state.models.operations import Audit, Node, SchemaVersion
+from flowstone.state.models.operations import Audit, Cluster, Node, SchemaVersion
 from flowstone.state.models.runs import AssetEvent, Materialization, Run, RunConflict, RunKey
 from flowstone.state.models.schedules import Schedule, Tick
 from flowstone.state.models.sensors import Arrival, Evaluation, Outbox, Sensor
@@ -27,6 +27,7 @@ __all__ = [
     "Arrival",
     "AssetEvent",
     "Audit",
+    "Cluster",
     "DeadLetter",
     "Evaluation",
     "EventAttempt",
@@ -76,6 +77,7 @@ TABLES: tuple[type[Table], ...] = (
     EventAttempt,
     DeadLetter,
     Node,
+    Cluster,
     Audit,
     SchemaVersion,
 )

@@ -4,18 +4,31 @@ from peewee import BigAutoField, BigIntegerField, TextField
 
 from flowstone.state.models.base import InstantField, JsonField, Table
 
-__all__ = ["Audit", "Node", "SchemaVersion"]
+__all__ = ["Audit", "Cluster", "Node", "SchemaVersion"]
 
 
 class Node(Table):
-    """A machine that runs, or ran, a runtime on this store."""
+    """One start of a runtime on this store, until it ended or was taken for dead; `session` is its connection's name."""
 
-    name = TextField(primary_key=True)
+    number = BigAutoField()
     boot = TextField()
+    name = TextField()
     pid = BigIntegerField()
     host = TextField()
+    session = TextField(null=True)
     started_at = InstantField()
     heartbeat_at = InstantField()
+    ended_at = InstantField(null=True)
+    reason = TextField(null=True)
+    offers = JsonField()
+    settled = BigIntegerField()
+
+
+class Cluster(Table):
+    """How often the nodes, or what they offer, have changed."""
+
+    name = TextField(primary_key=True)
+    epoch = BigIntegerField()
 
 
 class Audit(Table):
@@ -38,4 +51,6 @@ class SchemaVersion(Table):
     applied_at = InstantField()
 
 
+Node.add_index(Node.boot, unique=True, name="node_boot")
+Node.add_index(Node.number, name="node_living", where=Node.ended_at.is_null())
 Audit.add_index(Audit.resource, Audit.id.desc(), name="audit_resource_id")

@@ -13,8 +13,9 @@ import pytest
 import flowstone as fs
 from flowstone.cli.vitals import Vitals, vitals
 from flowstone.sensors import Push, SensorSpec
+from flowstone.state import nodes
+from flowstone.state.connection import Connection
 from flowstone.state.database import Database
-from flowstone.state.nodes import Node
 from flowstone.testing import ScriptedSensor
 
 Look = Callable[..., Vitals]
@@ -36,6 +37,11 @@ def url(tmp_path) -> str:
     return f"sqlite:///{tmp_path}/shop.db"
 
 
+def join(connection: Connection, heard: datetime) -> None:
+    connection.execute("delete from node")
+    nodes.join(connection, boot="boot", name=socket.gethostname(), offers=(), now=heard)
+
+
 @pytest.fixture
 def look(url: str) -> Look:
     """How the service is, so long after now, when its node was heard of that long ago."""
@@ -44,7 +50,7 @@ def look(url: str) -> Look:
         now = datetime.now(UTC) + after
         with Database.open(url, exclusive=False) as database:
             heard = now - timedelta(seconds=silent)
-            database.transact(lambda connection: Node(socket.gethostname(), "boot").beat(connection, heard))
+            database.transact(lambda connection: join(connection, heard))
             given = {"longest_wait": 900.0, "local": True, **options}
             return database.read(lambda connection: vitals(connection, now, **given))
 

@@ -22,6 +22,7 @@ from flowstone.schedules.schedule import Schedule
 from flowstone.schedules.scheduler import Scheduler
 from flowstone.schedules.store import register
 from flowstone.state.database import Database
+from flowstone.state.membership import Membership
 
 START = datetime(2025, 1, 15, 2, 0, tzinfo=UTC)
 
@@ -72,7 +73,7 @@ class World:
             future=self.system.future,
             io={"memory": MemoryIO()},
             default_io="memory",
-            boot="boot",
+            membership=Membership("boot"),
         )
         self.rules = Rules()
         self.schedules = Schedules(self.services, self.rules)

@@ -25,6 +25,7 @@ from flowstone.sensors.deliveries import Deliveries
 from flowstone.sensors.rows import SensorRow
 from flowstone.sensors.supervisor import SensorSupervisor
 from flowstone.state.database import Database
+from flowstone.state.membership import Membership
 
 NOW = datetime(2025, 1, 15, 12, 0, tzinfo=UTC)
 
@@ -142,7 +143,7 @@ class Room:
             future=self.system.future,
             io={"memory": MemoryIO()},
             default_io="memory",
-            boot="boot",
+            membership=Membership("boot"),
             max_queue=max_queue,
         )
         book = SensorBook(self.specs)

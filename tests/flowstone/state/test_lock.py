@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import signal
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from flowstone.errors import StoreLocked, StoreUnavailable
+from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.state.lock import StoreLock
 
@@ -76,6 +78,7 @@ os.waitpid(child, 0)
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
+@on_sqlite
 def test_a_second_runtime_of_one_process_is_refused_by_name(url: str, database: Database) -> None:
     with pytest.raises(StoreLocked, match=f"process {os.getpid()} ") as caught:
         Database.open(url)
@@ -83,6 +86,7 @@ def test_a_second_runtime_of_one_process_is_refused_by_name(url: str, database: 
     assert caught.value.context["since"].endswith("Z")
 
 
+@on_sqlite
 def test_the_refusal_harms_neither_the_lock_nor_the_store(url: str, database: Database, script: Script) -> None:
     with pytest.raises(StoreLocked):
         Database.open(url)
@@ -98,6 +102,7 @@ def test_a_link_to_the_file_is_the_same_store(tmp_path: Path, database: Database
         Database.open(f"sqlite:///{tmp_path}/link.db")
 
 
+@on_sqlite
 def test_another_process_is_named(url: str, script: Script) -> None:
     holder = script(HOLD, url)
     assert holder.stdout.readline() == "held\n"
@@ -137,6 +142,7 @@ def test_a_child_of_fork_does_not_keep_the_lock_of_a_killed_holder(url: str, scr
         os.kill(child, signal.SIGKILL)
 
 
+@on_sqlite
 def test_a_child_of_fork_is_refused_and_the_parent_goes_on(url: str, script: Script) -> None:
     assert script(FORK, url).stdout.read().splitlines() == [
         "StoreLocked True",
@@ -153,8 +159,42 @@ def test_a_child_of_fork_is_refused_and_the_parent_goes_on(url: str, script: Scr
 def test_clients_open_a_store_that_a_runtime_holds(url: str, database: Database) -> None:
     with Database.open(url, exclusive=False) as client, Database.open(url, exclusive=False):
         client.transact(lambda connection: connection.execute("create table t (n integer)"))
-    with pytest.raises(StoreLocked):
-        Database.open(url)
+
+
+def test_a_client_sees_whether_a_runtime_holds_the_store_and_is_in_nobodys_way(url: str, script: Script) -> None:
+    def alone(connection: Connection) -> bool:
+        return connection.alone()
+
+    with Database.open(url, exclusive=False) as client:
+        assert client.transact(alone)
+        with Database.open(url):
+            assert not client.transact(alone)
+        assert client.transact(alone)
+        holder = script(HOLD, url)
+        assert holder.stdout.readline() == "held\n"
+        assert not client.transact(alone)
+        assert not client.transact(alone)
+
+
+def test_a_runtime_that_comes_while_a_client_writes_what_a_runtime_would_waits_for_it(url: str) -> None:
+    opened = threading.Event()
+
+    def start() -> None:
+        with Database.open(url) as runtime:
+            runtime.transact(lambda connection: None)
+            opened.set()
+
+    def register(connection: Connection) -> bool:
+        thread.start()
+        alone = connection.alone()
+        return alone and not opened.is_set()
+
+    Database.open(url).close()
+    thread = threading.Thread(target=start)
+    with Database.open(url, exclusive=False) as client:
+        assert client.transact(register)
+    thread.join(20)
+    assert opened.is_set()
 
 
 def test_a_lock_is_released_once(tmp_path: Path) -> None:

@@ -241,6 +241,7 @@ def test_four_clients_that_open_a_new_store_at_once_migrate_it_once(url: str, sc
 
 
 @pytest.mark.concurrent
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_of_four_runtimes_that_open_a_new_store_at_once_one_holds_it_and_the_others_name_it(
     url: str, script: Script
 ) -> None:

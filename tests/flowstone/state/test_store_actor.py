@@ -8,14 +8,14 @@ from datetime import datetime
 
 import pytest
 
-from actors import ActorRef, System
+from actors import ActorRef, ChildSpec, RealClock, Supervisor, System
 from flowstone.errors import StoreUnavailable
-from flowstone.state import store_actor
+from flowstone.state import nodes
 from flowstone.state.connection import Connection, Row
 from flowstone.state.database import Database
 from flowstone.state.fields import instant
-from flowstone.state.nodes import Node
-from flowstone.state.store_actor import Heartbeat, OutsideCommit, StoreActor, StoreChanged
+from flowstone.state.membership import Membership
+from flowstone.state.store_actor import Heartbeat, Look, OutsideCommit, StoreActor, StoreChanged, join
 
 
 @pytest.fixture(params=["greenlets", "threads"])
@@ -37,9 +37,16 @@ def changed(system: System) -> threading.Event:
     return event
 
 
-def nodes(database: Database) -> list[Row]:
+def rows(database: Database) -> list[Row]:
     database.transact(lambda _connection: None)
-    return database.read(lambda connection: connection.execute("select * from node"))
+    return database.read(lambda connection: connection.execute("select * from node order by number"))
+
+
+def joined(database: Database, boot: str = "boot-1") -> Membership:
+    """The membership of a runtime that has joined, as the only one of the store."""
+    membership = Membership(boot, name="vm", fresh_id=lambda: f"{membership.boot}-again")
+    database.transact(lambda connection: join(connection, membership, RealClock().now()))
+    return membership
 
 
 def make_table(connection: Connection) -> None:
@@ -48,48 +55,54 @@ def make_table(connection: Connection) -> None:
 
 def test_the_node_is_written_when_the_actor_starts(system: System, database: Database) -> None:
     before = system.clock.now()
-    system.start(StoreActor, database, "boot-1", "vm")
-    (row,) = nodes(database)
+    system.start(StoreActor, database, joined(database))
+    (row,) = rows(database)
     assert (row.name, row.boot, row.pid, row.host) == ("vm", "boot-1", os.getpid(), socket.gethostname())
-    assert before <= instant(row.started_at) == instant(row.heartbeat_at) <= system.clock.now()
+    assert before <= instant(row.started_at) <= instant(row.heartbeat_at) <= system.clock.now()
 
 
 def test_a_heartbeat_renews_the_node(system: System, database: Database) -> None:
-    ref = system.start(StoreActor, database, "boot-1", "vm")
-    (first,) = nodes(database)
+    ref = system.start(StoreActor, database, joined(database))
+    (first,) = rows(database)
     ref.ask(Heartbeat())
-    (second,) = nodes(database)
+    (second,) = rows(database)
     assert second.started_at == first.started_at
     assert second.heartbeat_at > first.heartbeat_at
 
 
 def test_heartbeats_come_by_themselves(system: System, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     beats = threading.Semaphore(0)
-    beat = Node.beat
+    beat = nodes.beat
 
-    def noted(node: Node, connection: Connection, now: datetime) -> None:
-        beat(node, connection, now)
+    def noted(connection: Connection, *, boot: str, now: datetime) -> bool:
         beats.release()
+        return beat(connection, boot=boot, now=now)
 
-    monkeypatch.setattr(Node, "beat", noted)
-    monkeypatch.setattr(store_actor, "HEARTBEAT", 0.01)
-    system.start(StoreActor, database, "boot-1", "vm")
+    monkeypatch.setattr(nodes, "beat", noted)
+    monkeypatch.setattr(nodes, "HEARTBEAT", 0.01)
+    system.start(StoreActor, database, joined(database))
     for _ in range(3):
         assert beats.acquire(timeout=20)
 
 
-def test_another_boot_takes_the_node_over(database: Database) -> None:
-    early, late = datetime.fromisoformat("2025-01-01T00:00Z"), datetime.fromisoformat("2025-01-02T00:00Z")
-    database.transact(lambda connection: Node("vm", "boot-1").beat(connection, early))
-    database.transact(lambda connection: Node("vm", "boot-2").beat(connection, late))
-    (row,) = nodes(database)
-    assert (row.boot, instant(row.started_at)) == ("boot-2", late)
+def test_a_node_that_has_ended_joins_anew(
+    system: System, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = system.start(
+        Supervisor, children=[ChildSpec(StoreActor, id="store", args=(database, joined(database)))]
+    )
+    database.transact(lambda connection: nodes.leave(connection, boot="boot-1", now=RealClock().now()))
+    supervisor.child("store").tell(Heartbeat())
+    found: list[Row] = []
+    while len(found) < 2:
+        found = rows(database)
+    assert [(row.boot, row.ended_at is None) for row in found] == [("boot-1", False), ("boot-1-again", True)]
 
 
 def test_a_commit_of_another_process_is_passed_on(
     system: System, changed: threading.Event, url: str, database: Database
 ) -> None:
-    system.start(StoreActor, database, "boot-1", "vm")
+    system.start(StoreActor, database, joined(database))
     with Database.open(url, exclusive=False) as client:
         client.transact(make_table)
         assert changed.wait(20)
@@ -100,10 +113,11 @@ def test_after_its_restart_the_actor_listens_once(
 ) -> None:
     told: list[object] = []
     monkeypatch.setattr(StoreActor, "receive", lambda _actor, message: told.append(message))
-    first: ActorRef = system.start(StoreActor, database, "boot-1", "vm")
+    membership = joined(database)
+    first: ActorRef = system.start(StoreActor, database, membership)
     first.stop()
-    second: ActorRef = system.start(StoreActor, database, "boot-1", "vm")
-    nodes(database)
+    second: ActorRef = system.start(StoreActor, database, membership)
+    rows(database)
     with Database.open(url, exclusive=False) as client:
         client.transact(make_table)
         database.poll_outside_commits()
@@ -115,21 +129,22 @@ def test_after_its_restart_the_actor_listens_once(
 def test_a_store_that_fails_is_a_warning(
     system: System, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(*_args: object) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
         raise StoreUnavailable("the disk is full")
 
-    ref = system.start(StoreActor, database, "boot-1", "vm")
-    monkeypatch.setattr(Node, "beat", refuse)
+    ref = system.start(StoreActor, database, joined(database))
+    monkeypatch.setattr(nodes, "beat", refuse)
     ref.ask(Heartbeat())
     database.transact(lambda _connection: None)
+    ref.ask(Look())
     assert ref.is_alive()
     assert "the disk is full" in caplog.text
 
 
 def test_a_private_store_is_left_alone(system: System) -> None:
     with Database.open("memory://") as database:
-        ref = system.start(StoreActor, database, "boot-1", "vm")
-        assert nodes(database) == []
+        ref = system.start(StoreActor, database, Membership("boot-1"))
+        assert rows(database) == []
         ref.stop()
 
 
@@ -156,6 +171,6 @@ def test_a_commit_noticed_while_the_actor_restarts_harms_nobody(
         return lambda: None
 
     monkeypatch.setattr(database, "on_outside_commit", listen)
-    ref = system.start(StoreActor, database, "boot-1", "vm")
+    ref = system.start(StoreActor, database, joined(database))
     ref.stop()
     listeners[0]()
