@@ -19,7 +19,7 @@ from flowstone.sensors.rows import EvaluationStatus
 from flowstone.sensors.sensor import KEEP, Arrival, Item, NoTrigger, PollError, Trigger
 from flowstone.sensors.spec import SensorSpec
 
-__all__ = ["Failure", "Finding", "Request", "failure_of", "read_answer"]
+__all__ = ["Failure", "Finding", "Request", "arrival_key", "failure_of", "read_answer"]
 
 LARGEST_PAYLOAD = 64 * 1024
 """Bytes of JSON that an arrival may carry."""
@@ -43,10 +43,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why nothing can be committed: a stable code, and a text for people."""
+    """Why nothing can be committed: a stable code, and a text for people; `retry_after` is a wait in seconds."""
 
     code: str
     text: str = ""
+    retry_after: float | None = None
 
     @property
     def reason(self) -> str:
@@ -56,13 +57,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What can be committed; `cursor` is None where the state stays as it is."""
+    """What can be committed; `cursor` is None where the state stays as it is, `again` tells that there is more."""
 
     status: EvaluationStatus
     cursor: str | None
     reason: str | None = None
     requests: tuple[Request, ...] = ()
     seen: tuple[str, ...] = ()
+    again: bool = False
 
 
 def read_answer(
@@ -71,7 +73,7 @@ def read_answer(
     """What the outcome of a call means; `key` gives the run key of the n-th request."""
     answer = outcome.value if outcome.error is None else outcome.error
     if isinstance(answer, PollError):
-        return Failure(answer.code, _text(answer.reason))
+        return Failure(answer.code, _text(answer.reason), answer.retry_after)
     failure = failure_of(outcome)
     if failure is not None:
         return failure
@@ -82,10 +84,10 @@ def read_answer(
         cursor = None if answer.state is KEEP else write_state(spec.sensor, answer.state)
     except ValidationError as error:
         return Failure("bad_state", str(error))
-    seen = tuple(_arrival_key(key) for key in answer.seen)
+    seen = tuple(arrival_key(key) for key in answer.seen)
     if isinstance(answer, NoTrigger):
         reason = None if answer.reason is None else _clean(_text(answer.reason))
-        return Finding(EvaluationStatus.NO_TRIGGER, cursor, reason, seen=seen)
+        return Finding(EvaluationStatus.NO_TRIGGER, cursor, reason, seen=seen, again=answer.again)
     try:
         requests = tuple(
             _request(spec, item, source=source, key=key(number), catalog=catalog)
@@ -93,7 +95,7 @@ def read_answer(
         )
     except FlowstoneError as error:
         return Failure(error.type, str(error))
-    return Finding(EvaluationStatus.TRIGGERED, cursor, requests=requests, seen=seen)
+    return Finding(EvaluationStatus.TRIGGERED, cursor, requests=requests, seen=seen, again=answer.again)
 
 
 def failure_of(outcome: Outcome[Any]) -> Failure | None:
@@ -108,7 +110,7 @@ def failure_of(outcome: Outcome[Any]) -> Failure | None:
 def _request(spec: SensorSpec, item: Item, *, source: Source, key: str, catalog: Catalog) -> Request:
     arrival = item if isinstance(item, Arrival) else Arrival(None if isinstance(item, RunRequest) else item)
     payload = _checked_payload(arrival.payload)
-    known = None if arrival.key is None else _arrival_key(arrival.key)
+    known = None if arrival.key is None else arrival_key(arrival.key)
     if isinstance(item, RunRequest):
         wanted = item
     elif spec.target is None:
@@ -129,7 +131,8 @@ def _checked_payload(payload: Any) -> Any:
     return json.loads(text)
 
 
-def _arrival_key(key: str) -> str:
+def arrival_key(key: str) -> str:
+    """The key of an arrival as it is stored: short, and nothing that a database can't hold."""
     return bounded(_storable(key))
 
 

@@ -25,6 +25,7 @@ from flowstone.sensors.sensor import PollError
 from flowstone.sensors.spec import SensorSpec
 
 __all__ = [
+    "LONGEST_RETRY_AFTER",
     "Evaluation",
     "Start",
     "begin",
@@ -35,6 +36,9 @@ __all__ = [
     "first_cursor",
     "skip",
 ]
+
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds that a service may ask a sensor to stay away."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -55,7 +59,8 @@ class Evaluation:
     """What a poll or push is to commit; `faults` are those that a poll can tell of.
 
     `delivers` tells whether a callback is to be called for each request. `delay` is the wait in seconds until the next
-    poll by the timer; None leaves the timer as it is.
+    poll by the timer; None leaves the timer as it is. `again` tells that there is more to see at once,
+    `retry_after` how many seconds the service asked the sensor to stay away.
     """
 
     start: Start
@@ -72,6 +77,8 @@ class Evaluation:
     seen: tuple[str, ...] = ()
     lookback: float | None = None
     delivers: bool = False
+    again: bool = False
+    retry_after: float | None = None
 
     @property
     def next_poll_at(self) -> datetime | None:
@@ -141,6 +148,9 @@ def decide(
     failures = start.row.consecutive_failures + 1 if isinstance(read, Failure) else 0
     faults = _faults(spec, failures, abandoned)
     delay = _delay(start, failures, faults, regular)
+    wait = _retry_after(read) if isinstance(read, Failure) else None
+    if wait is not None and delay is not None:
+        delay = max(delay, wait)
     undecided = _undecided(spec, start, identifier, now)
     return _with(replace(undecided, failures=failures, faults=faults, delay=delay), read)
 
@@ -198,7 +208,7 @@ def _undecided(spec: SensorSpec, start: Start, identifier: str, now: datetime) -
 
 def _with(evaluation: Evaluation, read: Finding | Failure) -> Evaluation:
     if isinstance(read, Failure):
-        return replace(evaluation, reason=read.reason, reason_code=read.code)
+        return replace(evaluation, reason=read.reason, reason_code=read.code, retry_after=_retry_after(read))
     return replace(
         evaluation,
         status=read.status,
@@ -206,7 +216,15 @@ def _with(evaluation: Evaluation, read: Finding | Failure) -> Evaluation:
         reason=read.reason,
         requests=read.requests,
         seen=read.seen,
+        # While there is more to see, the sensor has not come to all that it would keep known by seeing it again.
+        lookback=None if read.again else evaluation.lookback,
+        again=read.again,
     )
+
+
+def _retry_after(failure: Failure) -> float | None:
+    """Seconds that the service asked for, a day at the most."""
+    return None if failure.retry_after is None else min(max(failure.retry_after, 0.0), LONGEST_RETRY_AFTER)
 
 
 def skip(

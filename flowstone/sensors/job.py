@@ -43,3 +43,4 @@ class Job:
     start: Start | None = None
     lateness: float = 0.0
     duration: float = 0.0
+    again: bool = False

@@ -15,6 +15,7 @@ __all__ = [
     "GateOpened",
     "Initialised",
     "Look",
+    "Nudge",
     "Opened",
     "Poll",
     "Retry",
@@ -33,6 +34,11 @@ class Poll:
 @dataclass(frozen=True, slots=True)
 class TimerDue:
     """The interval, or the wait after failures, has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Something outside has changed: the sensor asks for a poll before its time."""
 
 
 @dataclass(frozen=True, slots=True)

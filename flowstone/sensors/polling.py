@@ -9,6 +9,7 @@ from flowstone.core.run import RunRequest
 from flowstone.sensors.builtin.push import Push
 from flowstone.sensors.sensor import Arrival, Item, Sensor, Trigger
 from flowstone.sensors.spec import SensorSpec
+from flowstone.sensors.surroundings import ALONE, Surroundings
 
 __all__ = [
     "call_cleanup",
@@ -41,12 +42,12 @@ def is_call_of(sensor: str, name: str) -> bool:
     return name == f"sensor {sensor}" or name.startswith(f"sensor {sensor} ")
 
 
-def call_init(spec: SensorSpec) -> Any:
+def call_init(spec: SensorSpec, surroundings: Surroundings = ALONE) -> Any:
     """The sensor's first state, or the coroutine that gives it."""
-    return spec.sensor.init()
+    return spec.sensor.within(surroundings).init()
 
 
-def call_poll(spec: SensorSpec, state: Any) -> Any:
+def call_poll(spec: SensorSpec, state: Any, surroundings: Surroundings = ALONE) -> Any:
     """The sensor's answer with partitions made by the definition's function, or the coroutine that gives it."""
 
     def finished(item: Item) -> Item:
@@ -56,7 +57,7 @@ def call_poll(spec: SensorSpec, state: Any) -> Any:
             return replace(item, partition=spec.partition(item.partition))
         return spec.partition(item)
 
-    return _mapped(spec.sensor.poll(state), finished)
+    return _mapped(spec.sensor.within(surroundings).poll(state), finished)
 
 
 def call_receive(spec: SensorSpec, sensor: Push, message: Any) -> Any:
@@ -87,7 +88,7 @@ def _mapped(answer: Any, finished: Callable[[Item], Item]) -> Any:
         return _awaited(answer, finished)
     if not isinstance(answer, Trigger):
         return answer
-    return Trigger(*map(finished, answer.items), state=answer.state, seen=answer.seen)
+    return Trigger(*map(finished, answer.items), state=answer.state, seen=answer.seen, again=answer.again)
 
 
 async def _awaited(answer: Awaitable[Any], finished: Callable[[Item], Item]) -> Any:

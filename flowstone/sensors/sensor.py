@@ -16,6 +16,7 @@ from flowstone.core.keywords import checked_keywords
 from flowstone.core.partitions import Partition
 from flowstone.core.run import RunRequest
 from flowstone.errors import ValidationError, shown
+from flowstone.sensors.surroundings import Surroundings
 
 __all__ = ["KEEP", "Answer", "Arrival", "Item", "Keep", "NoTrigger", "PollError", "Sensor", "Trigger"]
 
@@ -59,7 +60,8 @@ Item: TypeAlias = Union[Partition, Arrival, RunRequest]
 class Trigger:
     """The answer "something arrived": partitions, `Arrival`s or `RunRequest`s, one run each, and the new state.
 
-    Without `state=` the state stays as it is. `seen` are keys of arrivals that shall count as committed before.
+    Without `state=` the state stays as it is. `seen` are keys of arrivals that shall count as committed before. With
+    `again` there is more to see, and the timer polls at once.
 
     Raises:
         ValidationError: no item is given; an asset without partitions is triggered by `Trigger(None)`.
@@ -71,13 +73,15 @@ class Trigger:
     items: tuple[Item, ...]
     state: Any
     seen: tuple[str, ...]
+    again: bool
 
-    def __init__(self, *items: Item, state: Any = KEEP, seen: Iterable[str] = ()) -> None:
+    def __init__(self, *items: Item, state: Any = KEEP, seen: Iterable[str] = (), again: bool = False) -> None:
         if not items:
             raise ValidationError("expected Trigger to carry at least one partition, got none; None is a partition too")
         object.__setattr__(self, "items", items)
         object.__setattr__(self, "state", state)
         object.__setattr__(self, "seen", tuple(seen))
+        object.__setattr__(self, "again", again)
 
 
 @checked_keywords
@@ -85,34 +89,39 @@ class Trigger:
 class NoTrigger:
     """The answer "nothing arrived", with the new state where it changed and a reason for people.
 
-    `seen` are keys of arrivals that shall count as committed before.
+    `seen` are keys of arrivals that shall count as committed before. With `again` the timer polls at once.
     """
 
     state: Any = KEEP
     reason: str | None = None
     seen: tuple[str, ...] = ()
+    again: bool = False
 
 
 class PollError(Exception):
     """The answer "could not look"; may be returned or raised.
 
-    `code` is a stable word for programs, `reason` the text for people.
+    `code` is a stable word for programs, `reason` the text for people. With `retry_after`, in seconds, the timer waits
+    at least that long, a day at the most.
 
     >>> PollError("connection refused", code="network_error").code
     'network_error'
     """
 
-    def __init__(self, reason: object, *, code: str = "poll_error") -> None:  # noqa: B042 - __reduce__ keeps the code
+    def __init__(  # noqa: B042 - __reduce__ keeps what is given by keyword
+        self, reason: object, *, code: str = "poll_error", retry_after: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
+        self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _poll_error, (self.reason, self.code)
+        return _poll_error, (self.reason, self.code, self.retry_after)
 
 
-def _poll_error(reason: object, code: str) -> PollError:
-    return PollError(reason, code=code)
+def _poll_error(reason: object, code: str, retry_after: float | None) -> PollError:
+    return PollError(reason, code=code, retry_after=retry_after)
 
 
 Answer: TypeAlias = Union[Trigger, NoTrigger, PollError]
@@ -143,6 +152,10 @@ class Sensor(abc.ABC):
     @abc.abstractmethod
     def poll(self, state: Any) -> Answer | Awaitable[Answer]:
         """What arrived since the poll that left `state`; may raise, which leaves the state as it was."""
+
+    def within(self, surroundings: Surroundings) -> Sensor:
+        """The sensor whose `init` and `poll` are called: itself, or a copy that can look at its surroundings."""
+        return self
 
     def cleanup(self, state: Any) -> None | Awaitable[None]:
         """Release what the sensor holds; called with the last committed state when it is removed or stopped."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 from actors import Actor
 from actors.timers import Timer
 from flowstone.sensors.backoff import backoff, regular
+from flowstone.sensors.evaluation import LONGEST_RETRY_AFTER
 from flowstone.sensors.messages import TimerDue
 from flowstone.sensors.rows import SensorRow, slowing
 
@@ -23,6 +24,11 @@ class PollTimer:
         self._anchor: float | None = None
         self._pace: tuple[int, bool] | None = None
         self._due = 0.0
+        self._earliest = 0.0
+
+    def hold(self, seconds: float | None) -> None:
+        """Wait at least so long before the next message that `follow` arms; None takes that back."""
+        self._earliest = 0.0 if seconds is None else self._actor.clock.monotonic() + seconds
 
     def fired(self) -> None:
         """The message has come; `follow` arms the next one."""
@@ -51,8 +57,9 @@ class PollTimer:
             self._timer = None
         self._pace = pace
         if pace is not None:
-            wait = self._wait(row, self._interval)
-            self._due = self._actor.clock.monotonic() + wait
+            now = self._actor.clock.monotonic()
+            wait = max(self._wait(row, self._interval), self._earliest - now)
+            self._due = now + wait
             if self._anchor is None:
                 self._anchor = self._due
             self._timer = self._actor.send_after(wait, TimerDue())
@@ -62,6 +69,10 @@ class PollTimer:
         now = self._actor.clock.now()
         if row.consecutive_failures or slowing(row.faults):
             longest = backoff(row.name, row.consecutive_failures, interval, broken=bool(slowing(row.faults)))
+            if self._anchor is None and row.next_poll_at is not None and row.last_evaluation_at is not None:
+                # Before a restart the service may have asked for a longer wait.
+                asked = (row.next_poll_at - row.last_evaluation_at).total_seconds()
+                longest = max(longest, min(asked, LONGEST_RETRY_AFTER))
             due = (row.last_evaluation_at or now) + timedelta(seconds=longest)
         elif self._anchor is None:
             longest = interval

@@ -27,6 +27,7 @@ from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
 from flowstone.sensors.announcing import announce
+from flowstone.sensors.around import Around
 from flowstone.sensors.book import PollGate
 from flowstone.sensors.cleanup import clean_up
 from flowstone.sensors.cursor import read_state
@@ -39,13 +40,14 @@ from flowstone.sensors.messages import (
     Committed,
     GateOpened,
     Initialised,
+    Nudge,
     Opened,
     Poll,
     Retry,
     TimerDue,
 )
 from flowstone.sensors.polling import call_init, call_name, call_poll
-from flowstone.sensors.rows import Fault, SensorRow, SkipReason
+from flowstone.sensors.rows import SETTLED, Fault, SensorRow, SkipReason
 from flowstone.sensors.sensor import PollError
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.timer import PollTimer
@@ -75,6 +77,7 @@ class Worker(Actor):
         self._gate = gate
         self._timer = PollTimer(self, spec.every)
         self._timer_due = False
+        self._around = Around(services, spec, lambda: self._post(Nudge()))
         self._look = True
         self._queue: deque[Job] = deque()
         self._job = Job(Purpose.LOOK)
@@ -105,6 +108,13 @@ class Worker(Actor):
         self._timer.fired()
         self._timer_due = True
         self._advance()
+
+    def _nudged(self, message: Nudge) -> None:
+        # What calls for a poll must not undo the backoff of one that fails.
+        row = self._row
+        if row is not None and not row.consecutive_failures and not row.faults:
+            self._timer_due = True
+            self._advance()
 
     def _changed(self, message: Changed) -> None:
         known = None if self._row is None else self._row.state_version
@@ -163,10 +173,10 @@ class Worker(Actor):
 
     def _call(self, start: Start) -> None:
         cursor, spec = start.row.cursor_text, self._spec
-        call = partial(call_init, spec)
+        call = partial(call_init, spec, self._around)
         try:
             if cursor is not None:
-                call = partial(call_poll, spec, read_state(spec.sensor, cursor))
+                call = partial(call_poll, spec, read_state(spec.sensor, cursor), self._around)
         except ValidationError as error:
             self._decide(start, Outcome(value=PollError(error, code="bad_cursor")))
             return
@@ -251,6 +261,8 @@ class Worker(Actor):
 
     def _write(self, evaluation: Evaluation) -> None:
         self.phase = Phase.WRITING
+        self._job.again = evaluation.again
+        self._timer.hold(evaluation.retry_after)
         self._again = partial(self._write, evaluation)
         identity = self._services.identity
         self._services.database.write(
@@ -266,6 +278,8 @@ class Worker(Actor):
         self._see(committed.row)
         announce(self._services, committed, lateness=self._job.lateness, duration=self._job.duration)
         failpoint("poll.after_announcement")
+        if self._job.again and committed.evaluation.status in SETTLED and self._spec.every is not None:
+            self._timer_due = True
         if self._job.answer is not None:
             self._job.answer.offer(committed.evaluation)
         self._finish()
@@ -330,6 +344,7 @@ _HANDLERS: Mapping[type[Any], Callable[[Worker, Any], None]] = {
     Committed: Worker._committed,
     GateOpened: Worker._gate_opened,
     Initialised: Worker._initialised,
+    Nudge: Worker._nudged,
     Opened: Worker._opened,
     Poll: Worker._poll_asked,
     Retry: Worker._retried,
