@@ -31,7 +31,7 @@ WAIT = 20.0
 class Unpicklable(Exception):
     """An exception that pickle loses."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str) -> None:  # noqa: B042 (the loss is what is tried)
         super().__init__(text)
         self.code = code
 
@@ -137,6 +137,7 @@ class Workers:
             return self.executor.call(asset, context, dependencies, call)
         finally:
             self.calls.end(call)
+            call.settle()
 
     def hang(self, attempt: int = 1) -> tuple[Future[Any], list[int]]:
         """A call that hangs, when it does, and descriptors of its two processes."""
@@ -204,7 +205,12 @@ def test_a_worker_that_dies_fails_its_call_alone_and_by_name(
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(-7, "had a bus error (SIGBUS)"), (-4, "had an illegal instruction (SIGILL)"), (-99, "signal 99"), (None, "taken")],
+    [
+        (-7, "had a bus error (SIGBUS)"),
+        (-4, "had an illegal instruction (SIGILL)"),
+        (-99, "was killed by signal 99"),
+        (None, "its exit status was taken by another part of this program"),
+    ],
 )
 def test_each_end_has_its_words(status: int | None, words: str) -> None:
     assert words in process.how_it_ended(status)

@@ -1,0 +1,169 @@
+"""Assets in worker processes: timeouts, cancelled runs, repeated attempts, values, and clocks that tests own."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import flowstone as fs
+import pytest
+from actors.testing import ManualClock
+from flowstone.io import FilesIO
+
+WAIT = 20.0
+NOON = datetime(2025, 1, 15, 12, tzinfo=UTC)
+
+
+def raw(context: Any) -> list[int]:
+    return [1, 2, 3]
+
+
+def total(context: Any, raw: list[int]) -> tuple[int, int]:
+    return sum(raw), os.getpid()
+
+
+async def later(context: Any) -> object:
+    return context.clock.now()
+
+
+def die_once(context: Any) -> int:
+    if context.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return context.attempt
+
+
+def hang(context: Any) -> None:
+    """Tell the pipe that the partition names who hangs, and never come back."""
+    Path(context.partition).write_text(str(os.getpid()))
+    while True:
+        signal.pause()
+
+
+def skip(context: Any) -> fs.Skip:
+    return fs.Skip("nothing new")
+
+
+def shop(**timeouts: Any) -> fs.Pipeline:
+    made = fs.Pipeline("shop")
+    made.asset(raw)
+    retry = fs.RetryPolicy(max_attempts=2, base="10s")
+    for fn in (total, later, die_once, skip):
+        made.asset(fn, process=True, retry=retry if fn is die_once else None)
+    made.asset(hang, process=True, **timeouts)
+    return made
+
+
+@pytest.fixture(params=["greenlets", "threads"])
+def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., fs.Runtime]]:
+    """Starts runtimes on either backend, and stops them in the end."""
+    made: list[fs.Runtime] = []
+
+    def begin(*pipelines: fs.Pipeline, **options: Any) -> fs.Runtime:
+        made.append(fs.Runtime(*pipelines, **{"store": "memory://", "backend": request.param, **options}).start())
+        return made[-1]
+
+    yield begin
+    for runtime in made:
+        runtime.stop(0)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A pipe by name, for an asset that tells of its process."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def descriptor_of(pipe: Path) -> int:
+    """A descriptor of the process that hangs, once it does."""
+    return os.pidfd_open(int(pipe.read_text()))
+
+
+def has_ended(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], WAIT)[0])
+
+
+def test_values_go_there_and_back_and_are_stored_by_the_parent(
+    start: Callable[..., fs.Runtime], tmp_path: Path
+) -> None:
+    runtime = start(shop(), io_managers={"here": FilesIO(tmp_path)}, io_manager="here")
+    value = runtime.materialize_all("total")["total"].value
+    assert value[0] == 6
+    assert value[1] != os.getpid()
+    assert runtime.get("total") == value
+
+
+def test_other_answers_than_values_travel_too(start: Callable[..., fs.Runtime]) -> None:
+    record = start(shop()).materialize("skip")
+    assert (record.status, record.reason) == ("skipped", "nothing new")
+
+
+def test_an_attempt_whose_worker_died_is_repeated_by_the_assets_policy(start: Callable[..., fs.Runtime]) -> None:
+    clock = ManualClock(NOON)
+    runtime = start(shop(), clock=clock)
+    handle = runtime.materialize_async("die_once")
+    clock.advance("1m")
+    assert handle.result(WAIT).value == 2
+
+
+def test_a_worker_that_died_is_named_with_its_signal(start: Callable[..., fs.Runtime]) -> None:
+    pipeline = fs.Pipeline("shop")
+    pipeline.asset(die_once, process=True)
+    with pytest.raises(fs.ExecutionError, match="killed by SIGKILL"):
+        start(pipeline).materialize("die_once")
+
+
+def test_a_worker_that_starts_is_not_taken_for_one_that_hangs(start: Callable[..., fs.Runtime]) -> None:
+    clock = ManualClock(NOON, stall=0.05)
+    handle = start(shop(), clock=clock).materialize_async("later")
+    clock.advance("1h")
+    assert handle.result(WAIT).value == NOON
+
+
+def test_a_call_is_killed_at_its_timeout(start: Callable[..., fs.Runtime], pipe: Path) -> None:
+    clock = ManualClock(NOON)
+    runtime = start(shop(timeout="10s", retry=fs.RetryPolicy(max_attempts=1)), clock=clock)
+    handle = runtime.materialize_async("hang", partition=str(pipe))
+    descriptor = descriptor_of(pipe)
+    clock.advance("10s")
+    with pytest.raises(fs.TimeoutExceeded):
+        handle.result(WAIT)
+    assert has_ended(descriptor)
+
+
+def test_a_killed_call_frees_its_partition_for_the_next_attempt(
+    start: Callable[..., fs.Runtime], pipe: Path
+) -> None:
+    clock = ManualClock(NOON)
+    runtime = start(shop(timeout="10s", retry=fs.RetryPolicy(max_attempts=2)), clock=clock)
+    handle = runtime.materialize_async("hang", partition=str(pipe))
+    with ThreadPoolExecutor(1) as reader:
+        found = [reader.submit(descriptor_of, pipe) for _ in range(2)]
+        clock.advance("1m")
+        assert all(has_ended(one.result(WAIT)) for one in found)
+    with pytest.raises(fs.TimeoutExceeded):
+        handle.result(WAIT)
+
+
+def test_cancelling_a_run_kills_its_worker(start: Callable[..., fs.Runtime], pipe: Path) -> None:
+    runtime = start(shop())
+    handle = runtime.materialize_async("hang", partition=str(pipe))
+    descriptor = descriptor_of(pipe)
+    assert handle.cancel()
+    assert has_ended(descriptor)
+    assert runtime.runs.get(handle.run_id).status == "cancelled"
+
+
+def test_a_stop_puts_the_run_back_and_kills_its_worker(start: Callable[..., fs.Runtime], pipe: Path) -> None:
+    runtime = start(shop())
+    runtime.materialize_async("hang", partition=str(pipe))
+    descriptor = descriptor_of(pipe)
+    runtime.stop(0)
+    assert has_ended(descriptor)
