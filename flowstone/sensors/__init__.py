@@ -2,6 +2,7 @@
 
 from flowstone.sensors.builtin.file_arrival import FileArrival
 from flowstone.sensors.builtin.push import Push
+from flowstone.sensors.builtin.s3 import S3FileArrival
 from flowstone.sensors.event import TriggerEvent
 from flowstone.sensors.messages import Poll
 from flowstone.sensors.sensor import Arrival, NoTrigger, PollError, Sensor, Trigger
@@ -14,6 +15,7 @@ __all__ = [
     "Poll",
     "PollError",
     "Push",
+    "S3FileArrival",
     "Sensor",
     "SensorSpec",
     "Trigger",
