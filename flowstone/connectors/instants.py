@@ -29,7 +29,7 @@ _WANTING = """
     where enabled and (timing is null or accounted_until is null or (
         select count(*) from (
             select 1 from scheduled_task_instant where task = task.name and at > :now limit :enough
-        ) as some
+        ) as near
     ) < :enough and coalesce(
         (select max(at) from scheduled_task_instant where task = task.name), accounted_until
     ) < :far)
