@@ -190,7 +190,7 @@ def _read(connection: Connection, services: Services) -> _Reading:
         schedules=schedules_store.every(connection),
         sensors=sensors_store.list_sensors(connection),
         deliveries=waiting(connection, now),
-        backlog=backlog(connection, now=now, since=now - timedelta(seconds=LATE)),
+        backlog=backlog(connection, now=now, since=now - timedelta(seconds=LATE), services=services),
         cluster=cluster_of(connection),
         at=connection.now(),
     )

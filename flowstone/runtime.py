@@ -267,7 +267,7 @@ class Runtime(Groups):
         Raises:
             ValidationError: there is no such row.
         """
-        return why(self._services.database, item)
+        return why(self._services, item)
 
     @property
     def telemetry(self) -> Telemetry:

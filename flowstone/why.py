@@ -9,7 +9,7 @@ The sentences are tables over what the rows say; nothing is guessed from anythin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,9 @@ from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import MaterializationStatus, RunStatus
 from flowstone.errors import ValidationError, shown
 from flowstone.runs.ledger import ALREADY
+from flowstone.runs.queueing import waits_for
 from flowstone.runs.records import Conflict, Materialization, Run
+from flowstone.runs.services import Services
 from flowstone.runs.store import find
 from flowstone.schedules.policies import Reason, TickStatus
 from flowstone.schedules.rows import Tick
@@ -26,7 +28,6 @@ from flowstone.sensors.outbox import Delivery
 from flowstone.sensors.rows import DeliveryStatus, EvaluationRow, EvaluationStatus, SkipReason
 from flowstone.sensors.store import find_evaluation
 from flowstone.state.connection import Connection
-from flowstone.state.database import Database
 
 __all__ = ["Item", "Why", "why", "why_of"]
 
@@ -105,13 +106,21 @@ class Why:
         return self.sentence
 
 
-def why(database: Database, item: Item | str) -> Why:
-    """What the store says of a row, or of the run, evaluation or tick of an id.
+def why(services: Services, item: Item | str) -> Why:
+    """What the store says of a row, or of the run, evaluation or tick of an id; of a queued run what it waits for.
 
     Raises:
         ValidationError: there is none, or it is no row that has an answer.
     """
-    return why_of(database.read(lambda connection: _found(connection, item)) if isinstance(item, str) else item)
+    found = services.database.read(lambda connection: _found(connection, item)) if isinstance(item, str) else item
+    answer = why_of(found)
+    reason = waits_for(services, found) if isinstance(found, Run) else None
+    if reason is None:
+        return answer
+    sentence = answer.sentence.replace(": it waits for its turn.", f": {reason}.")
+    if sentence == answer.sentence:
+        sentence = f"{sentence[:-1]}; {reason}."
+    return replace(answer, reason=reason, sentence=sentence)
 
 
 def _found(connection: Connection, identifier: str) -> Item:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowstone.core.run import MaterializationStatus
-from flowstone.runs.leases import due_runs, held_by
+from flowstone.runs.leases import due_runs, held_by, slots_lacking
 from flowstone.runs.ledger import asset_rows
+from flowstone.runs.limits import Slots
+from flowstone.runs.services import Services
 from flowstone.state.connection import Connection
 from flowstone.state.fields import instant
 
@@ -33,15 +35,24 @@ class Backlog:
     passed_over: datetime | None
 
 
-def backlog(connection: Connection, *, now: datetime, since: datetime) -> Backlog:
-    """The queue at `now`, as dispatchers see it; passed over is only what was due at `since` already."""
+def backlog(
+    connection: Connection, *, now: datetime, since: datetime, services: Services | None = None
+) -> Backlog:
+    """The queue at `now`, as dispatchers see it; passed over is only what was due at `since` already.
+
+    The limits of assets and pools are those of `services`.
+    """
+    slots = None if services is None else Slots(connection, services.limits, taking=False)
     counts = connection.execute(_COUNTS, now=now)[0]
     held = held_by(connection)
     passed_over = None
     for run in due_runs(connection, since):
         assets = asset_rows(connection, run.run_id)
         wanted = {(row.asset, row.partition) for row in assets if row.status == MaterializationStatus.PENDING}
-        if held.isdisjoint(wanted):
+        lacking = None
+        if services is not None and slots is not None:
+            lacking = slots_lacking(slots, services.catalog.graph, run, assets, now)
+        if lacking is None and held.isdisjoint(wanted):
             ready: datetime = instant(run.ready_at)
             passed_over = ready if passed_over is None else min(passed_over, ready)
     return Backlog(counts.queued, counts.running, passed_over)

@@ -19,6 +19,7 @@ from flowstone.state.fields import json_value
 
 __all__ = ["after_cancel", "cancel", "retry"]
 
+_RUN = "select * from run where run_id = :run_id"
 _CANCEL_RUN = """
     update run set status = :status, reason = :reason, completed_at = :now, boot = null, fence = fence + 1
     where run_id = :run_id
@@ -43,7 +44,7 @@ def cancel(
     Raises:
         RunNotFound: there is no such run.
     """
-    rows = connection.execute("select status, boot from run where run_id = :run_id" + connection.lock("run"), run_id=run_id)
+    rows = connection.execute(_RUN + connection.lock("run"), run_id=run_id)
     if not rows:
         raise RunNotFound.named(run_id)
     if rows[0].status in FINISHED_RUNS:
@@ -77,7 +78,7 @@ def retry(connection: Connection, services: Services, run_id: str, *, actor: str
         ValidationError: it has not finished.
         AssetNotFound, PartitionError: what it was about is not defined any more.
     """
-    rows = connection.execute("select * from run where run_id = :run_id", run_id=run_id)
+    rows = connection.execute(_RUN, run_id=run_id)
     if not rows:
         raise RunNotFound.named(run_id)
     run = rows[0]

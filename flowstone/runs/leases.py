@@ -21,11 +21,11 @@ from flowstone.errors import AssetNotFound, StaleState
 from flowstone.failpoints import failpoint
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
 from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
-from flowstone.runs.limits import Limits, Slots
+from flowstone.runs.limits import Limit, Limits, Slots
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 
-__all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "lacks_slots", "next_due", "settle"]
+__all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "next_due", "settle", "slots_lacking"]
 
 PAGE = 100
 UNLIMITED = Limits()
@@ -127,7 +127,7 @@ def claim(
         for row in rows:
             assets = assets_of.get(row.run_id) or asset_rows(connection, row.run_id)
             wanted = {(m.asset, m.partition) for m in assets if m.status == MaterializationStatus.PENDING}
-            if len(claims) == limit or not held.isdisjoint(wanted) or lacks_slots(slots, graph, row, assets, now):
+            if len(claims) == limit or not held.isdisjoint(wanted) or slots_lacking(slots, graph, row, assets, now):
                 passed += 1
                 continue
             claimed = _start_run(connection, graph, row, assets, boot, now, slots)
@@ -165,15 +165,15 @@ def due_runs(connection: Connection, now: datetime) -> list[Row]:
     return connection.execute(_CANDIDATES, now=now, page=PAGE, offset=0)
 
 
-def lacks_slots(slots: Slots, graph: Graph, run: Row, assets: list[Row], now: datetime) -> bool:
-    """Whether a queued run could do nothing now but wait for slots."""
+def slots_lacking(slots: Slots, graph: Graph, run: Row, assets: list[Row], now: datetime) -> Limit | None:
+    """The limit that leaves no slot to a queued run that could do nothing now but take one."""
     if not slots.limits.concern(row.asset for row in assets):
-        return False
+        return None
     lease = Lease(run.run_id, "", run.fence)
     ledger = Ledger(
         slots.connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks, slots=slots
     )
-    return ledger.lacks_slots
+    return ledger.slots_lacking
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:

@@ -14,7 +14,7 @@ from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, Materialization
 from flowstone.errors import ExecutionError, FlowstoneError
 from flowstone.lineage import store as lineage
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded, Waiting
-from flowstone.runs.limits import Limits, Slots
+from flowstone.runs.limits import Limit, Limits, Slots
 from flowstone.runs.plan import AssetState, Plan, plan
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import Json, instant
@@ -225,12 +225,13 @@ class Ledger:
         )
 
     @property
-    def lacks_slots(self) -> bool:
-        """Whether nothing can become of the run now but attempts for which the limits leave no slot."""
+    def slots_lacking(self) -> Limit | None:
+        """The limit that leaves no slot, when nothing can become of the run now but attempts that lack one."""
         planned = self._next()
         if not planned.start or planned.skip or planned.finished is not None:
-            return False
-        return all(self.slots.full(asset) for asset in planned.start)
+            return None
+        lacking = [self.slots.full(asset) for asset in planned.start]
+        return lacking[0] if all(lacking) else None
 
     def conclude(self) -> RunStatus:
         """Of a run that nobody works on, one of whose questions was answered: end it, or let it go on or wait.

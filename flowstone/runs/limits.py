@@ -74,11 +74,15 @@ class Limits:
 
 
 class Slots:
-    """What is free under the limits, within one transaction; it is counted when it is first asked for."""
+    """What is free under the limits, within one transaction; it is counted when it is first asked for.
 
-    def __init__(self, connection: Connection, limits: Limits) -> None:
+    Who only looks, and takes none (`taking`), keeps nobody else from taking them meanwhile.
+    """
+
+    def __init__(self, connection: Connection, limits: Limits, *, taking: bool = True) -> None:
         self.limits = limits
         self.connection = connection
+        self._taking = taking
         self._running: Counter[str] | None = None
 
     def full(self, asset: str) -> Limit | None:
@@ -86,8 +90,12 @@ class Slots:
         of_asset = self.limits.of_asset.get(asset, ())
         if not of_asset:
             return None
+        return next((limit for limit in of_asset if self.used(limit) >= limit.size), None)
+
+    def used(self, limit: Limit) -> int:
+        """How many attempts under this limit execute."""
         running = self._counted()
-        return next((each for each in of_asset if sum(running[name] for name in each.assets) >= each.size), None)
+        return sum(running[name] for name in limit.assets)
 
     def take(self, asset: str) -> bool:
         """Whether an attempt at this asset may start; it has its slots then."""
@@ -100,7 +108,7 @@ class Slots:
 
     def _counted(self) -> Counter[str]:
         if self._running is None:
-            if self.connection.dialect == "postgresql":
+            if self._taking and self.connection.dialect == "postgresql":
                 self.connection.execute(_ALONE)
             self._running = Counter({row.asset: row.n for row in self.connection.execute(_RUNNING)})
         return self._running
