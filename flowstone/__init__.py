@@ -48,6 +48,7 @@ from flowstone.errors import (
     ValueNotFound,
 )
 from flowstone.pipeline import Pipeline
+from flowstone.resources.resource import Resource
 from flowstone.schedules.policies import Misfire
 from flowstone.schedules.rules import (
     previous_day,
@@ -96,6 +97,7 @@ __all__ = [
     "Pipeline",
     "PoisonedRun",
     "PollError",
+    "Resource",
     "ResourceUnavailable",
     "Retry",
     "RetryPolicy",

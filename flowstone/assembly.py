@@ -14,11 +14,13 @@ from actors.pubsub import PubSub
 from flowstone.connectors.handlers import Handlers
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
-from flowstone.errors import ValidationError, shown
+from flowstone.errors import ValidationError, did_you_mean, shown
 from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import FilesIO, IOManager, MemoryIO
 from flowstone.pipeline import Pipeline, check_together
+from flowstone.resources.book import ResourceBook
+from flowstone.resources.care import take_down
 from flowstone.runs.limits import Limits
 from flowstone.runs.services import Services, fresh_id
 from flowstone.schedules.rules import Rules
@@ -79,6 +81,7 @@ class Settings:
     parts: Parts = Parts()
     telemetry: Telemetry = field(default_factory=Telemetry)
     handlers: Handlers = field(default_factory=Handlers)
+    resources: ResourceBook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,9 @@ def services_of(
     membership = Membership(fresh(), name=socket.gethostname(), shared=database.shared, fresh_id=fresh)
     parts.callback(executor.stop, 0.0)
     parts.callback(polls.stop, 0.0)
+    resources = settings.resources if settings.resources is not None else ResourceBook()
+    resources.open()
+    parts.callback(take_down, resources, polls)
     processes = None if settings.parts.processes is None else settings.parts.processes("processes", work=work)
     if processes is not None:
         parts.callback(processes.stop)
@@ -179,6 +185,7 @@ def services_of(
         executor=executor,
         polls=polls,
         processes=processes,
+        resources=resources,
         pubsub=pubsub,
         future=Future,
         io=settings.io,
@@ -202,8 +209,27 @@ def checked_catalog(settings: Settings) -> Catalog:
     """
     catalog = check_together(settings.pipelines)
     _check_managers(catalog, settings.io)
+    if settings.resources is not None:
+        _check_required(catalog, settings.resources)
     Limits.of(catalog, settings.pools)
     return catalog
+
+
+def _check_required(catalog: Catalog, resources: ResourceBook) -> None:
+    problems = [
+        ValidationError(
+            f"{asset.location}: asset {asset.name!r} requires {name!r}, which is no resource of the runtime"
+            f"{did_you_mean(name, resources.names)}",
+            asset=asset.name,
+            name=name,
+        )
+        for asset in catalog.assets.values()
+        for name in asset.requires
+        if name not in resources.names
+    ]
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise ValidationError(f"{len(problems)} problems found:\n{lines}", problems=tuple(problems))
 
 
 def _check_managers(catalog: Catalog, managers: Mapping[str, IOManager]) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from flowstone.errors import FlowstoneError, StoreUnavailable
 from flowstone.executors.call import Call
 from flowstone.executors.threads import ThreadExecutor
+from flowstone.resources.book import ResourceRow, ResourceStatus
 from flowstone.runs.backlog import Backlog, backlog
 from flowstone.runs.services import Services
 from flowstone.schedules import store as schedules_store
@@ -67,7 +68,7 @@ class HealthStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a runtime: a `schedule`, `sensor`, `executor`, `actor`, `queue`, `node`, the `store` or the `runtime`.
+    """One part of a runtime: a `schedule`, `sensor`, `resource`, `executor`, `actor`, `queue`, `node`, the `store` or the `runtime`.
 
     `reason` says why it is not ok; of one that is, what else there is to say, or None.
     """
@@ -241,6 +242,8 @@ def _apart(services: Services) -> Iterator[Part]:
         alive = ref.is_alive()
         status = HealthStatus.OK if alive else HealthStatus.DEGRADED
         yield Part("actor", name, status, None if alive else "it has ended, and is not back yet")
+    for resource in services.resources.rows():
+        yield _resource(resource)
     for executor in (services.executor, services.polls):
         yield _executor(executor, services.clock.now())
 
@@ -267,6 +270,11 @@ def _queue(found: Backlog, slots: int, now: datetime) -> Part:
         return Part("queue", "runs", HealthStatus.OK, told if found.queued else None)
     waited = (now - found.passed_over).total_seconds()
     return Part("queue", "runs", HealthStatus.DEGRADED, f"{told}; one that may begin waits since {waited:.0f} s")
+
+
+def _resource(row: ResourceRow) -> Part:
+    status = HealthStatus.OK if row.status is ResourceStatus.UP else HealthStatus.DEGRADED
+    return Part("resource", row.name, status, f"down: {row.reason}" if status is not HealthStatus.OK else row.reason)
 
 
 def _executor(executor: ThreadExecutor, now: datetime) -> Part:

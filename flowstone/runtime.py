@@ -22,6 +22,8 @@ from flowstone.health import NOT_RUNNING, Health
 from flowstone.hosted import Hosted
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
+from flowstone.resources.book import ResourceBook
+from flowstone.resources.calls import Resources
 from flowstone.running import Running, start
 from flowstone.runs.calls import ask
 from flowstone.runs.records import Record
@@ -61,6 +63,7 @@ class Runtime(Groups):
         clock: Clock | None = None,
         io_managers: Mapping[str, IOManager] | None = None,
         io_manager: str | None = None,
+        resources: Mapping[str, Any] | None = None,
         max_concurrency: int = 32,
         max_queue: int = 10_000,
         pools: Mapping[str, int] | None = None,
@@ -76,6 +79,8 @@ class Runtime(Groups):
         if backend not in BACKENDS:
             raise ValidationError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(backend)}")
         managers, default = io_managers_of(store, io_managers or {}, io_manager)
+        book = ResourceBook(resources)
+        self._resources = Resources(book)
         self._settings = Settings(
             url=store,
             pipelines=pipelines,
@@ -90,6 +95,7 @@ class Runtime(Groups):
             backend=backend,
             clock=clock,
             system=system,
+            resources=book,
         )
         self._aio = Aio(self)
         self._lock = threading.Lock()
@@ -288,6 +294,11 @@ class Runtime(Groups):
         for id in path:
             ref = ref.child(id)
         return ref
+
+    @property
+    def resources(self) -> Resources:
+        """Calls about resources; those of tests before the start too."""
+        return self._resources
 
     def health(self) -> Health:
         """How the runtime is, computed from what progressed; of one that does not run too."""

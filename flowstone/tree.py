@@ -3,6 +3,7 @@
     root (rest_for_one)
     ├── store            heartbeat, and what other processes commit
     └── services (one_for_one)
+        ├── resources    (dynamic, a restart budget each) one keeper a resource, when there are any
         ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher · deadlines
         ├── deliveries
         ├── messaging    (one_for_one) router · tasks
@@ -23,6 +24,8 @@ from flowstone.assembly import Definitions
 from flowstone.runs.deadlines import Deadlines
 from flowstone.connectors.router import Router
 from flowstone.connectors.task_clock import TaskClock
+from flowstone.resources.keeper import Surroundings
+from flowstone.resources.supervisor import ResourceSupervisor
 from flowstone.runs.dispatcher import Dispatcher, Materializers
 from flowstone.runs.services import Services
 from flowstone.schedules.scheduler import Scheduler
@@ -51,7 +54,8 @@ def root_spec(
         ],
         strategy="rest_for_one",
     )
-    children = [runs, ChildSpec(Deliveries, id="deliveries", args=(services, definitions.sensors))]
+    children = [*_resources(services), runs]
+    children.append(ChildSpec(Deliveries, id="deliveries", args=(services, definitions.sensors)))
     children.append(_messaging(services, definitions, scheduler=scheduler))
     if scheduler:
         children.append(ChildSpec(Scheduler, id="scheduler", args=(services, definitions.rules)))
@@ -65,6 +69,13 @@ def root_spec(
         ],
         strategy="rest_for_one",
     )
+
+
+def _resources(services: Services) -> list[ChildSpec]:
+    if not services.resources.kept:
+        return []
+    around = Surroundings(services.resources, services.polls, services.telemetry, services.directory)
+    return [ChildSpec(ResourceSupervisor, id="resources", args=(around,))]
 
 
 def _messaging(services: Services, definitions: Definitions, *, scheduler: bool) -> ChildSpec:

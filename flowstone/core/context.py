@@ -28,7 +28,7 @@ class Context:
     """One attempt: asset, partition, run, attempt number (from 1), the runtime's clock, a log, and what caused it.
 
     `run_id` and `attempt` are there to make side effects idempotent (semantics 0). `approval` is what was decided about
-    an earlier call of this run, None before a decision.
+    an earlier call of this run, None before a decision; `resources` has what the asset requires, by name.
     """
 
     asset: str
@@ -38,4 +38,5 @@ class Context:
     clock: Any
     trigger: RunTrigger
     approval: Decision | None = None
+    resources: Any = None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("flowstone.asset"))

@@ -17,6 +17,7 @@ from flowstone.executors.call import awaited
 from flowstone.failpoints import failpoint
 from flowstone.io import IOContext, IOManager, StoredValue
 from flowstone.lineage.node import Input
+from flowstone.resources.handles import handles_of
 from flowstone.runs import events
 from flowstone.runs.attempts import Made
 from flowstone.runs.leases import Claim
@@ -48,6 +49,7 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
     """Load the dependencies, call the function, store its value; where the value is, or another answer.
 
     Raises:
+        ResourceUnavailable: a resource that it requires is down.
         DependencyNotReady: a dependency has no value.
         StaleState: the attempt was given up meanwhile; nothing is stored.
         IOManagerError: a value could not be loaded or stored.
@@ -55,6 +57,7 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
     """
     asset, claim = attempt.asset, attempt.claim
     partition = decode_partition(claim.partition)
+    resources = handles_of(attempt.services.resources, asset.name, asset.requires)
     inputs: list[Input] = []
     dependencies = {name: _dependency(attempt, name, partition, inputs) for name in asset.depends_on}
     context = Context(
@@ -71,6 +74,7 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
             payload=claim.payload,
         ),
         approval=attempt.started.decision,
+        resources=resources,
         log=logging.getLogger(f"flowstone.asset.{asset.name}"),
     )
     failpoint("run.before_call")

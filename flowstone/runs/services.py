@@ -14,6 +14,7 @@ from flowstone.core.run import Identity
 from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import IOManager
+from flowstone.resources.book import ResourceBook
 from flowstone.runs.limits import Limits
 from flowstone.runs.messages import Wake
 from flowstone.runs.occupancy import Calls
@@ -58,6 +59,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     longest_timer: float = 60.0
     processes: ProcessExecutor | None = None
+    resources: ResourceBook = field(default_factory=ResourceBook)
     telemetry: Telemetry = field(default_factory=Telemetry)
     calls: Calls = field(default_factory=Calls)
     waiters: Waiters = field(default_factory=Waiters)

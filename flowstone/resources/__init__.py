@@ -1,0 +1,1 @@
+"""Resources: what assets need besides values, set up once, looked after, and torn down."""
