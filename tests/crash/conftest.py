@@ -65,7 +65,7 @@ class Service:
             source.write(b"." * ITEMS)
         self.items += ITEMS
         self.pushed |= {f"push-{self.lives}{number}": False for number in range(PUSHES)}
-        self.asked[f"ask-{self.lives}"] = False
+        self.asked |= {f"{kind}-{self.lives}": False for kind in ("ask", "gate", "late")}
         for order in orders:
             word, *identifier = order.split()
             (self.asked if word == "ask" else self.pushed).update(dict.fromkeys(identifier, False))

@@ -130,6 +130,7 @@ def check_all_is_done(service: Any) -> None:
     check_nothing_is_lost_or_doubled(service, "finished")
     check_sources(service)
     check_runs(service)
+    check_approvals_and_lineage(service)
     for schedule in ("beat", "pulse"):
         check_ticks(service, schedule)
 
@@ -161,11 +162,13 @@ def interruptions(service: Any) -> list[tuple[str, list[str]]]:
 
 def check_runs(service: Any) -> None:
     """Each run has one success of each asset, whose value is there; functions were called as often as is recorded."""
-    runs, assets = select_from(
+    runs, assets, approved = select_from(
         service.url,
         "select run_id, status, interruptions from run",
         "select run_id, asset, status, failures, stored from materialization",
+        "select run_id, asset from approval where status = 'approved'",
     )
+    answers = Counter(approved)
     assert {status for _, status, _ in runs} == {"success"}
     assert {status for _, asset, status, _, _ in assets if asset != "pulse"} == {"success"}
     assert {status for _, _, status, _, _ in assets} <= {"success", "skipped"}
@@ -174,10 +177,29 @@ def check_runs(service: Any) -> None:
     again = Counter((run_id, asset) for run_id, attempted in interrupted for asset in attempted)
     made = Counter((words[1], words[0]) for words in calls(service) if words[0] != "delivered")
     for run_id, asset, status, failures, stored in assets:
-        recorded = failures + int(status == "success")
+        recorded = failures + int(status == "success") + answers[run_id, asset]
         assert recorded <= made[run_id, asset] <= recorded + again[run_id, asset], (run_id, asset)
         if stored is not None:
             assert (service.folder / "values" / parsed(stored)["location"]).is_file()
+
+
+def check_approvals_and_lineage(service: Any) -> None:
+    """Each question was asked once and decided once, by whom it was for; each report names what it was made from."""
+    approvals, decisions, edges, made = select_from(
+        service.url,
+        "select approval_id, partition, status, decided_by from approval",
+        "select resource from audit where event_type like 'approval.%' and event_type <> 'approval.requested'",
+        "select run_id, upstream_asset, upstream_run_id from lineage_edge where asset = 'report'",
+        "select run_id from materialization where asset = 'report' and status = 'success'",
+    )
+    gates = [name for name in service.asked if name.startswith(("gate", "late"))]
+    assert sorted(partition for _, partition, _, _ in approvals) == sorted(gates)
+    by_whom = {"gate": "people", "late": "timeout"}
+    assert {(status, by) for _, name, status, by in approvals if by != by_whom[name[:4]]} == set()
+    assert {status for _, _, status, _ in approvals} == {"approved"}
+    assert sorted(name for [name] in decisions) == sorted(f"approval:{identifier}" for identifier, *_ in approvals)
+    assert sorted((run, name) for run, name, _ in edges) == sorted((run, n) for [run] in made for n in ("raw", "side"))
+    assert {run for run, *_ in edges} <= {run for *_, run in edges}
 
 
 def check_ticks(service: Any, schedule: str) -> None:

@@ -8,6 +8,7 @@ usage: load.py URL FOLDER. It reads orders from its standard input and answers o
     stop          in a life: wait for a slow call, and stop without waiting for its end
     drain         in a life: finish everything, and stop
 
+What is asked under an id that begins with `gate` waits for people, who approve at once; with `late`, for its deadline.
 The sensor `items` finds as many items as the file `source` has bytes. Each call of a function adds a line to `calls`
 before it does anything. What a life reads of its orders is never more than the line that it serves, so the next life
 gets none of it, and what this one left over is nobody's: whoever gives orders repeats what was not acknowledged.
@@ -19,6 +20,7 @@ import faulthandler
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,16 @@ def report(context: Any, raw: str, side: None) -> str:
 
 
 @shop.asset
+def gate(context: Any) -> Any:
+    """What people, or a deadline, have to approve."""
+    note("gate", context.run_id, context.attempt)
+    if context.approval is None:
+        late = context.partition.startswith("late")
+        return fs.WaitForApproval("go on?", timeout="20ms" if late else None, on_timeout="approve")
+    return context.approval.by
+
+
+@shop.asset
 def beat(context: Any) -> str:
     """One second."""
     note("beat", context.run_id, context.attempt)
@@ -142,14 +154,25 @@ def push(identifier: str) -> None:
 
 def ask(identifier: str) -> None:
     """Ask for a run under a key that is also its partition."""
-    runtime.materialize_async("+report", partition=identifier, run_key=identifier)
+    asset = "+report" if identifier.startswith(("ask", "crash", "slow")) else "gate"
+    runtime.materialize_async(asset, partition=identifier, run_key=identifier)
     tell(f"asked {identifier}")
+
+
+def approve(_message: object = None) -> None:
+    """Approve what is asked; of two who do it at once, one is refused."""
+    for approval in runtime.approvals.list_pending():
+        if approval.deadline is None:
+            with suppress(fs.StaleState):
+                runtime.approvals.approve(approval.id, by="people")
 
 
 def serve() -> None:
     """One life, to its end."""
     callers = []
     with runtime:
+        runtime.pubsub.subscribe("approvals", approve)
+        threading.Thread(target=approve, daemon=True).start()
         for schedule in runtime.schedules.list():
             if not schedule.enabled:
                 runtime.schedules.resume(schedule.name)
@@ -169,6 +192,10 @@ def serve() -> None:
                     runtime.schedules.pause(name)
                 runtime.sensors.poll("items")
                 runtime.drain(timeout=60)
+                while runtime.runs.list(status="waiting_approval"):
+                    approve()
+                    rest(0.01)
+                    runtime.drain(timeout=60)
                 return
 
 
