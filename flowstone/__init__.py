@@ -13,8 +13,11 @@ from flowstone.connectors.connector import Connector
 from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, RetryPolicy, Skip
 from flowstone.core.context import Context
+from flowstone.core.dynamic_sets import Dynamic
+from flowstone.core.mappings import All, Dimension, Identity, Latest, TimeWindow
 from flowstone.core.partition_sets import Daily, Hourly, Monthly, Static, Weekly
 from flowstone.core.partitions import decode_partition, encode_partition
+from flowstone.core.product_sets import Multi
 from flowstone.core.run import RunRequest
 from flowstone.core.run_key import run_id
 from flowstone.cron import Cron
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from flowstone.runtime import Runtime
 
 __all__ = [
+    "All",
     "ApprovalNotFound",
     "ApprovalRejected",
     "Arrival",
@@ -85,13 +89,18 @@ __all__ = [
     "Daily",
     "DependencyFailed",
     "DependencyNotReady",
+    "Dimension",
+    "Dynamic",
     "ExecutionError",
     "FlowstoneError",
     "ForkedRuntime",
     "Hourly",
     "IOManagerError",
+    "Identity",
+    "Latest",
     "Misfire",
     "Monthly",
+    "Multi",
     "NoTrigger",
     "PartitionError",
     "Pipeline",
@@ -116,6 +125,7 @@ __all__ = [
     "Static",
     "StoreLocked",
     "StoreUnavailable",
+    "TimeWindow",
     "TimeoutExceeded",
     "Trigger",
     "ValidationError",

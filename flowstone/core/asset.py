@@ -10,11 +10,12 @@ from typing import Any
 from flowstone.core.checks import check_int, check_text_mapping
 from flowstone.core.keywords import check_keywords
 from flowstone.core.location import caller
+from flowstone.core.mappings import PartitionMapping
 from flowstone.core.names import check_name
 from flowstone.core.partition_sets import PartitionSet
 from flowstone.core.reach import unreachable
 from flowstone.durations import seconds
-from flowstone.errors import FlowstoneError, ValidationError, shown
+from flowstone.errors import FlowstoneError, ValidationError, did_you_mean, shown
 
 __all__ = ["Asset", "Retry", "RetryPolicy", "Skip", "call_passing"]
 
@@ -94,6 +95,8 @@ _OPTIONS = (
     "name",
     "depends_on",
     "partitions",
+    "mapping",
+    "freshness",
     "retry",
     "timeout",
     "requires",
@@ -119,6 +122,9 @@ class Asset:
     `requires` names the resources that it uses, `process=True` runs it in a worker process, and at most `concurrency`
     of its runs, or as many as its `pool` holds, execute at once.
 
+    `mapping` says for dependencies from which of their partitions a partition is made, where the sets alone would say
+    otherwise: `{"raw": TimeWindow(start=-1)}`. A value is stale when it was made longer than `freshness` ago.
+
     Raises:
         ValidationError: for an unknown keyword, a bad name or option, or a function that takes no context.
 
@@ -130,6 +136,8 @@ class Asset:
     name: str
     depends_on: tuple[str, ...] = ()
     partitions: PartitionSet | None = None
+    mapping: Mapping[str, PartitionMapping] = field(default_factory=dict)
+    freshness: float | None = None
     retry: RetryPolicy = RETRYABLE_ONLY
     timeout: float | None = None
     requires: tuple[str, ...] = ()
@@ -157,6 +165,8 @@ class Asset:
             "depends_on": depends_on,
             "passes": passes,
             "partitions": _partitions(name, options.get("partitions")),
+            "mapping": _mapping(name, depends_on, options.get("mapping") or {}),
+            "freshness": _freshness(options.get("freshness")),
             "retry": _retry(name, options.get("retry")),
             "timeout": _timeout(options.get("timeout")),
             "requires": _requires(name, options.get("requires")),
@@ -232,6 +242,25 @@ def _partitions(name: str, given: Any) -> PartitionSet | None:
         expected = "a partition set such as Daily(start=...) or Static([...])"
         raise ValidationError(f"expected partitions of asset {name!r} to be {expected}, got: {shown(given)}")
     return given
+
+
+def _mapping(name: str, depends_on: tuple[str, ...], given: Any) -> dict[str, PartitionMapping]:
+    known = "Identity(), All(), Latest(), TimeWindow(...) or Dimension(...)"
+    if not isinstance(given, Mapping):
+        expected = f"expected mapping of asset {name!r} to name for dependencies {known}"
+        raise ValidationError(f"{expected}, got: {shown(given)}")
+    for dependency, mapping in given.items():
+        if dependency not in depends_on:
+            hint = did_you_mean(str(dependency), depends_on) or f"; it depends on: {', '.join(depends_on) or 'nothing'}"
+            raise ValidationError(f"mapping of asset {name!r} names {shown(dependency)}, no dependency of it{hint}")
+        if isinstance(mapping, type) or not isinstance(mapping, PartitionMapping):
+            expected = f"expected mapping of asset {name!r} from {dependency!r} to be {known}"
+            raise ValidationError(f"{expected}, got: {shown(mapping)}")
+    return dict(given)
+
+
+def _freshness(given: Any) -> float | None:
+    return None if given is None else seconds(given, "freshness", minimum=0.001)
 
 
 def _retry(name: str, given: Any) -> RetryPolicy:

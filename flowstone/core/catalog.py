@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from flowstone.core.asset import Asset
+from flowstone.core.dynamic_sets import DynamicKeys, bind, dynamic_names
 from flowstone.core.graph import Graph
 from flowstone.core.mapping import check_mapping, upstream_partitions
 from flowstone.core.partition_sets import PartitionSet
@@ -36,6 +37,8 @@ class Catalog:
                 first, second = self.assets[asset.name].location, asset.location
                 raise ValidationError(f"asset {asset.name!r} is defined twice: at {first} and at {second}")
             self.assets[asset.name] = asset
+        self.dynamic = DynamicKeys()
+        self._sets = {name: bind(asset.partitions, self.dynamic) for name, asset in self.assets.items()}
         self._tags = {name: asset.tags for name, asset in self.assets.items()}
         self._selections: dict[str, tuple[str, ...]] = {}
         self.graph = Graph({name: asset.depends_on for name, asset in self.assets.items()})
@@ -84,7 +87,7 @@ class Catalog:
 
     def partition_set(self, text: str) -> PartitionSet | None:
         """The partition set of a selection: that of its last asset that has one."""
-        sets = [self.assets[name].partitions for name in self.select(text)]
+        sets = [self._sets[name] for name in self.select(text)]
         return next((partitions for partitions in reversed(sets) if partitions is not None), None)
 
     def read_partition(self, text: str, value: object) -> Partition:
@@ -100,7 +103,7 @@ class Catalog:
         selection = self.select(text)
         read: Any = value
         for name in reversed(selection):
-            partitions = self.assets[name].partitions
+            partitions = self._sets[name]
             if partitions is not None:
                 read = self._read(name, partitions, read)
         if read is value and type(value) is str:
@@ -119,17 +122,30 @@ class Catalog:
             return partitions.key_of(instant)
         return instant.astimezone(zone(timezone)).date()
 
-    def upstream_partitions(self, asset: str, dependency: str, partition: Partition) -> Partition | list[Partition]:
-        """Which partition, or list of partitions, of a dependency an asset's partition is made from.
+    def upstream_partitions(
+        self, asset: str, dependency: str, partition: Partition, *, now: datetime | None = None
+    ) -> Partition | list[Partition]:
+        """Which partition, or list of partitions, of a dependency an asset's partition is made from, as of an instant.
 
         Raises:
-            PartitionError: their sets have nothing to do with each other.
+            PartitionError: the dependency's set has none for it, or their sets have nothing to do with each other.
         """
-        return upstream_partitions(self.assets[dependency].partitions, self.assets[asset].partitions, partition)
+        upstream, own = self._sets[dependency], self._sets[asset]
+        mapping = self.assets[asset].mapping.get(dependency)
+        try:
+            if mapping is None:
+                return upstream_partitions(upstream, own, partition)
+            return mapping.partitions(upstream, own, partition, now)
+        except PartitionError as error:
+            raise PartitionError(f"asset {asset!r} from {dependency!r}: {error}", **error.context) from error
+
+    def dynamic_sets(self) -> frozenset[str]:
+        """The names of the dynamic partition sets that the assets have."""
+        return frozenset(name for asset in self.assets.values() for name in dynamic_names(asset.partitions))
 
     def _read_upstream(self, name: str, value: str) -> Partition:
         for upper in reversed(self.graph.upstream(name)):
-            partitions = self.assets[upper].partitions
+            partitions = self._sets[upper]
             if partitions is not None:
                 with suppress(PartitionError):
                     return partitions.read(value)
@@ -145,6 +161,8 @@ class Catalog:
     @staticmethod
     def _mapping_problem(asset: Asset, dependency: Asset) -> Iterator[FlowstoneError]:
         try:
-            check_mapping(dependency.partitions, asset.partitions)
+            mapping = asset.mapping.get(dependency.name)
+            check = check_mapping if mapping is None else mapping.check
+            check(dependency.partitions, asset.partitions)
         except PartitionError as error:
             yield PartitionError(f"{asset.location}: asset {asset.name!r} from {dependency.name!r}: {error}")

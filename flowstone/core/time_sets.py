@@ -134,6 +134,46 @@ class TimeSet(ABC, Generic[K]):
         begin, end = self._floor(self._bound(first, is_end=False)), self._bound(last, is_end=True)
         return [key for key in self._walk(begin, end) if self._within(key)]
 
+    def shifted(self, key: K, steps: int) -> K:
+        """The partition so many steps after a key, or before it; one that the set does not hold too.
+
+        Raises:
+            PartitionError: the calendar does not reach so far.
+        """
+        moment = timedelta(seconds=1) if isinstance(key, datetime) else timedelta(days=1)
+        try:
+            for _ in range(abs(steps)):
+                key = self._next(key) if steps > 0 else self._floor(key - moment)
+        except OverflowError as error:
+            raise PartitionError(f"{steps} partitions from there lie outside the years 1 to 9999") from error
+        return key
+
+    def over(self, other: "TimeSet[Any]", first: Any, last: Any) -> list[K]:
+        """The partitions of the set that touch those of another one from `first` to `last`, in order."""
+        begin = self._as_key(first) if isinstance(first, datetime) else None
+        if begin is not None:  # both are of hours: days would be too coarse
+            end: Any = other.shifted(last, 1) - timedelta(microseconds=1)
+            return [key for key in self._walk(self._floor(begin), end) if self._within(key)]
+        return self.touching(other.days(first)[0], other.days(last)[1])
+
+    def last(self, key: K, count: int) -> list[K]:
+        """The last partitions of the set up to a key, in order, as many as there are."""
+        keys = self._walk(self.shifted(key, 1 - count), key)
+        return [each for each in keys if self._within(each)]
+
+    def last_over(self, now: datetime | None) -> K | None:
+        """The last partition of the set that is over at an instant; None when the first one is not yet.
+
+        Raises:
+            PartitionError: no instant is given, and the set has no end.
+        """
+        if now is None and self._last is None:
+            raise PartitionError(f"{self!r} is open; expected an instant, or a set with an end")
+        bounds = [] if self._last is None else [self._floor(self._last)]
+        if now is not None:
+            bounds.append(self.shifted(self._key_at(now), -1))
+        return min(bounds) if self._within(min(bounds)) else None
+
     @abstractmethod
     def _floor(self, bound: K) -> K:
         """The last key at or before a bound. Raises OverflowError past the calendar's ends."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pickle import PickleError
 from typing import Any
 
 from flowstone.core.approval import WaitForApproval
@@ -27,6 +29,9 @@ from flowstone.runs.services import Services
 from flowstone.runs.store import latest
 
 __all__ = ["Attempt", "execute", "load_stored"]
+
+_LASTING = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError, PickleError)
+"""What an IO manager raises about the value itself: the next attempt would end the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,8 @@ def load_stored(services: Services, asset: str, partition: Partition, stored: St
 
 def _dependency(attempt: Attempt, name: str, partition: Partition, inputs: list[Input]) -> Any:
     services = attempt.services
-    wanted = services.catalog.upstream_partitions(attempt.asset.name, name, partition)
+    now = services.clock.now()
+    wanted = services.catalog.upstream_partitions(attempt.asset.name, name, partition, now=now)
     if isinstance(wanted, list):
         return {key: _load_input(services, name, key, inputs) for key in wanted}
     return _load_input(services, name, wanted, inputs)
@@ -138,11 +144,17 @@ def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:
     manager, name = _manager(attempt.services, attempt.manager), attempt.asset.name
     told = partial(events.io, attempt.services, "store", attempt.manager)
     with told(asset=name, partition=partition, run_id=lease.run_id) as measured:
-        stored: StoredValue = _guarded(f"storing {name}", lambda: manager.store(context, value))
+        stored: StoredValue = _guarded(f"storing {name}{_hint(value)}", lambda: manager.store(context, value))
         if stored.bytes is not None:
             measured["bytes"] = stored.bytes
     failpoint("run.after_value_stored")
     return replace(stored, manager=attempt.manager)
+
+
+def _hint(value: object) -> str:
+    """What to say of a value that few IO managers take."""
+    lazy = inspect.isgenerator(value) or inspect.isasyncgen(value)
+    return " (a generator: return a list, unless the IO manager takes generators)" if lazy else ""
 
 
 def _manager(services: Services, name: str) -> IOManager:
@@ -158,4 +170,5 @@ def _guarded(what: str, call: Callable[[], Any]) -> Any:
     except FlowstoneError:
         raise
     except Exception as error:
-        raise IOManagerError(f"{what} failed: {type(error).__name__}: {error}") from error
+        lasting = isinstance(error, _LASTING)
+        raise IOManagerError(f"{what} failed: {type(error).__name__}: {error}", retryable=not lasting) from error
