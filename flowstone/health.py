@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flowstone.connectors.vitals import Vital, vitals
 from flowstone.errors import FlowstoneError, StoreUnavailable
 from flowstone.executors.call import Call
 from flowstone.executors.threads import ThreadExecutor
@@ -120,15 +121,16 @@ class _Reading:
     cluster: Cluster
     at: datetime
     """When this was read, by the clock by which nodes beat."""
+    connectors: tuple[Vital, ...]
 
 
-def health_of(services: Services, sensors: SensorBook, down: object | None) -> Health:
-    """How a runtime is that was started; `down` is why its tree is gone."""
+def health_of(services: Services, sensors: SensorBook, down: object | None, *, handles: bool = False) -> Health:
+    """How a runtime is that was started; `down` is why its tree is gone, `handles` whether it handles events."""
     if down is not None:
         reason = f"its tree of actors gave up: {down!r}"
         return Health.of([Part("runtime", "root", HealthStatus.DOWN, reason)])
     try:
-        reading = services.database.read(lambda connection: _read(connection, services))
+        reading = services.database.read(lambda connection: _read(connection, services, handles))
     except StoreUnavailable as error:
         return Health.of([Part("store", services.database.url, HealthStatus.DOWN, str(error)), *_apart(services)])
     return Health.of([_store(services, reading), *_nodes(services, reading), *_apart(services), *_kept(services, sensors, reading)])
@@ -185,7 +187,7 @@ def _behind(row: SensorRow, spec: SensorSpec, now: datetime, owed: Waiting | Non
         yield f"{owed.count} deliveries wait, the oldest since {(now - owed.oldest).total_seconds():.0f} s"
 
 
-def _read(connection: Connection, services: Services) -> _Reading:
+def _read(connection: Connection, services: Services, handles: bool) -> _Reading:
     now = services.clock.now()
     return _Reading(
         schedules=schedules_store.every(connection),
@@ -194,6 +196,7 @@ def _read(connection: Connection, services: Services) -> _Reading:
         backlog=backlog(connection, now=now, since=now - timedelta(seconds=LATE), services=services),
         cluster=cluster_of(connection),
         at=connection.now(),
+        connectors=vitals(connection, now=now, handles=handles, fires="tasks" in services.directory),
     )
 
 
@@ -262,6 +265,9 @@ def _kept(services: Services, book: SensorBook, reading: _Reading) -> Iterator[P
         calls = [call for call in given_up if is_call_of(sensor.name, call.name)]
         yield sensor_part(sensor, specs.get(sensor.name), now, calls=calls, owed=reading.deliveries.get(sensor.name))
     yield _queue(reading.backlog, services.max_concurrency, now)
+    for vital in reading.connectors:
+        status = HealthStatus.OK if vital.well else HealthStatus.DEGRADED
+        yield Part(vital.kind, vital.name, status, vital.reason)
 
 
 def _queue(found: Backlog, slots: int, now: datetime) -> Part:

@@ -65,6 +65,7 @@ class Running:
         self.schedules = Schedules(services, definitions.rules)
         self.sensors = Sensors(services, definitions.sensors)
         self.book = definitions.sensors
+        self._handlers = definitions.handlers
         self.root = root
         self.ending = Ending()
         self.down: object | None = None
@@ -81,7 +82,7 @@ class Running:
 
     def health(self) -> Health:
         """How the runtime is, computed from what progressed."""
-        return health_of(self.services, self.book, self.down)
+        return health_of(self.services, self.book, self.down, handles=bool(self._handlers.types()))
 
     def drain(self, limit: float | None) -> bool:
         """Wait until nothing is due, queued or running, for up to `limit` real seconds; whether it came to that."""

@@ -12,11 +12,13 @@ import click
 
 from flowstone.cli.audit import audit
 from flowstone.cli.check import check
+from flowstone.cli.connector import connector
 from flowstone.cli.db import db
 from flowstone.cli.demo import demo
 from flowstone.cli.doctor import doctor
 from flowstone.cli.health import health
 from flowstone.cli.output import print_error
+from flowstone.cli.queue import queue
 from flowstone.cli.run import run
 from flowstone.cli.runs import runs
 from flowstone.cli.schedule import schedule
@@ -36,7 +38,7 @@ def flowstone() -> None:
     """Assets, schedules and sensors under supervised actors, with every step durable."""
 
 
-for _command in (demo, run, check, tree, schedule, sensor, runs, db, health, doctor, audit):
+for _command in (demo, run, check, tree, schedule, sensor, runs, db, health, doctor, audit, connector, queue):
     flowstone.add_command(_command)
 
 

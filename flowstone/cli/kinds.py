@@ -2,7 +2,21 @@
 
 from flowstone.cli.output import RowKind
 
-__all__ = ["AUDIT", "EVALUATION", "MATERIALIZATION", "RUN", "SCHEDULE", "SENSOR", "TICK"]
+__all__ = [
+    "AUDIT",
+    "DEAD_LETTER",
+    "EVALUATION",
+    "EVENT",
+    "MATERIALIZATION",
+    "MESSAGE",
+    "METRICS",
+    "QUEUE",
+    "RUN",
+    "SCHEDULE",
+    "SENSOR",
+    "TASK",
+    "TICK",
+]
 
 SCHEDULE = RowKind(
     "schedules",
@@ -57,4 +71,36 @@ AUDIT = RowKind(
     "audit, newest first",
     ("id", "event_type", "actor", "resource", "details", "at"),
     ("at", "event_type", "actor", "resource", "details"),
+)
+TASK = RowKind(
+    "scheduled tasks",
+    (
+        *("name", "cron_expression", "event_type", "payload", "timezone", "enabled", "updated_at", "status", "error"),
+        "accounted_until",
+    ),
+    ("name", "status", "cron_expression", "timezone", "event_type", "payload", "updated_at", "error"),
+)
+EVENT = RowKind(
+    "events, newest first",
+    ("id", "task", "event_type", "payload", "scheduled_for", "at", "result", "lag"),
+    ("at", "id", "event_type", "task", "scheduled_for", "result", "lag", "payload"),
+)
+DEAD_LETTER = RowKind(
+    "dead letters, oldest first",
+    ("id", "event_type", "payload", "error", "deliveries", "at"),
+    ("at", "id", "event_type", "deliveries", "error"),
+)
+QUEUE = RowKind("queues", ("name", "kind", "created_at"), ("name", "kind", "created_at"))
+MESSAGE = RowKind(
+    "messages",
+    ("msg_id", "read_ct", "enqueued_at", "vt", "message", "headers"),
+    ("msg_id", "read_ct", "enqueued_at", "vt", "message"),
+)
+METRICS = RowKind(
+    "queue",
+    (
+        *("queue_name", "queue_length", "queue_visible_length", "newest_msg_age_sec", "oldest_msg_age_sec"),
+        *("total_messages", "scrape_time"),
+    ),
+    ("queue_name", "queue_length"),
 )

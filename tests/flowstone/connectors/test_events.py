@@ -130,6 +130,7 @@ def test_an_event_of_an_unknown_type_is_buried_at_once(runtime: fs.Runtime, seen
     runtime.connectors.emit("order.plased")
     (letter,) = until(runtime.connectors.dead_letters)
     assert "no handler" in letter.error and "'order.placed'" in letter.error
+    assert "dead letters" in str(runtime.health())
 
 
 def test_what_a_handler_emits_and_asks_for_takes_effect_with_its_success_alone(
