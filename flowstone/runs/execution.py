@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from flowstone.runs.occupancy import Call
 from flowstone.runs.services import Services
 from flowstone.runs.store import latest
 
-__all__ = ["Attempt", "execute", "load_stored"]
+__all__ = ["Attempt", "execute", "is_stored", "load_stored"]
 
 _LASTING = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError, PickleError)
 """What an IO manager raises about the value itself: the next attempt would end the same way."""
@@ -121,6 +120,16 @@ def load_stored(services: Services, asset: str, partition: Partition, stored: St
         return _guarded(f"loading {asset}", lambda: manager.load(context, stored))
 
 
+def is_stored(services: Services, asset: str, partition: Partition, stored: StoredValue) -> bool:
+    """Whether the value that a row names is still there; it is not loaded.
+
+    Raises:
+        IOManagerError: its manager can't be asked, or is not configured.
+    """
+    manager, context = _manager(services, stored.manager), IOContext(asset=asset, partition=partition)
+    return bool(_guarded(f"looking for {asset}", lambda: manager.exists(context, stored)))
+
+
 def _dependency(attempt: Attempt, name: str, partition: Partition, inputs: list[Input]) -> Any:
     services = attempt.services
     now = services.clock.now()
@@ -144,17 +153,11 @@ def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:
     manager, name = _manager(attempt.services, attempt.manager), attempt.asset.name
     told = partial(events.io, attempt.services, "store", attempt.manager)
     with told(asset=name, partition=partition, run_id=lease.run_id) as measured:
-        stored: StoredValue = _guarded(f"storing {name}{_hint(value)}", lambda: manager.store(context, value))
+        stored: StoredValue = _guarded(f"storing {name}", lambda: manager.store(context, value))
         if stored.bytes is not None:
             measured["bytes"] = stored.bytes
     failpoint("run.after_value_stored")
     return replace(stored, manager=attempt.manager)
-
-
-def _hint(value: object) -> str:
-    """What to say of a value that few IO managers take."""
-    lazy = inspect.isgenerator(value) or inspect.isasyncgen(value)
-    return " (a generator: return a list, unless the IO manager takes generators)" if lazy else ""
 
 
 def _manager(services: Services, name: str) -> IOManager:
