@@ -1,4 +1,4 @@
-"""How connectors are, from what progressed: the queue of events, the dead letters, each task, and the database's job."""
+"""How connectors are, from what progressed: the queue of events, the dead letters, each task, the database's job."""
 
 from __future__ import annotations
 

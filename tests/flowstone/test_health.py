@@ -173,12 +173,15 @@ def part(runtime: fs.Runtime, kind: str, name: str) -> Part:
 def test_every_part_of_a_runtime_has_its_row(start: Start) -> None:
     health = start(Shop().pipeline).health()
     assert {(each.kind, each.name) for each in health.parts if each.kind != "store"} == {
+        ("actor", "backfills"),
         ("actor", "deadlines"),
         ("actor", "deliveries"),
         ("actor", "dispatcher"),
         ("actor", "materializers"),
+        ("actor", "router"),
         ("actor", "scheduler"),
         ("actor", "sensors"),
+        ("actor", "tasks"),
         ("executor", "assets"),
         ("executor", "polls"),
         ("queue", "runs"),
