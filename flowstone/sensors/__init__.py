@@ -3,6 +3,7 @@
 from flowstone.sensors.builtin.file_arrival import FileArrival
 from flowstone.sensors.builtin.push import Push
 from flowstone.sensors.builtin.s3 import S3FileArrival
+from flowstone.sensors.builtin.webhook import Webhook
 from flowstone.sensors.event import TriggerEvent
 from flowstone.sensors.messages import Poll
 from flowstone.sensors.sensor import Arrival, NoTrigger, PollError, Sensor, Trigger
@@ -20,4 +21,5 @@ __all__ = [
     "SensorSpec",
     "Trigger",
     "TriggerEvent",
+    "Webhook",
 ]

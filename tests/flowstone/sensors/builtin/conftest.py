@@ -11,6 +11,7 @@ import pytest
 
 from flowstone.sensors import Arrival, PollError
 from flowstone.sensors.cursor import read_state, write_state
+from flowstone.sensors.sensor import KEEP
 
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "hunter2", "region_name": "us-east-1"}
 
@@ -34,7 +35,7 @@ class Poller:
         if isinstance(answer, PollError):
             raise answer
         self.committed.update(answer.seen)
-        if answer.state is not None:
+        if answer.state is not KEEP:
             self.cursor = write_state(self.sensor, answer.state)
         items: list[Arrival] = [item for item in getattr(answer, "items", ()) if item.key not in self.committed]
         self.committed.update(str(item.key) for item in items)
