@@ -69,7 +69,8 @@ class HealthStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a runtime: a `schedule`, `sensor`, `resource`, `executor`, `actor`, `queue`, `node`, the `store` or the `runtime`.
+    """One part of a runtime: a `schedule`, `sensor`, `resource`, `executor`, `actor`, `queue`, `node`, the `store` or
+    the `runtime`.
 
     `reason` says why it is not ok; of one that is, what else there is to say, or None.
     """
@@ -133,7 +134,8 @@ def health_of(services: Services, sensors: SensorBook, down: object | None, *, h
         reading = services.database.read(lambda connection: _read(connection, services, handles))
     except StoreUnavailable as error:
         return Health.of([Part("store", services.database.url, HealthStatus.DOWN, str(error)), *_apart(services)])
-    return Health.of([_store(services, reading), *_nodes(services, reading), *_apart(services), *_kept(services, sensors, reading)])
+    shared = [_store(services, reading), *_nodes(services, reading)]
+    return Health.of([*shared, *_apart(services), *_kept(services, sensors, reading)])
 
 
 def schedule_part(row: ScheduleRow, now: datetime) -> Part:

@@ -8,6 +8,7 @@ runs in progress had until the deadline to finish.
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from flowstone.errors import StoreUnavailable
 from flowstone.failpoints import failpoint
 from flowstone.health import Health, health_of
 from flowstone.runs import events
+from flowstone.runs.dynamic import follow
 from flowstone.runs.messages import Quiesce
 from flowstone.runs.recovery import put_back, recover, running_of
 from flowstone.runs.services import Services
@@ -30,7 +32,7 @@ from flowstone.schedules.calls import Schedules
 from flowstone.sensors.calls import Sensors
 from flowstone.state.assignment import Cluster
 from flowstone.state.connection import Connection
-from flowstone.state.nodes import leave
+from flowstone.state.nodes import has_no_process, leave
 from flowstone.state.store_actor import join
 from flowstone.telemetry import Handle
 from flowstone.topics import Topics
@@ -43,6 +45,9 @@ STOPPED = "the runtime was stopped"
 
 LAST_EVENTS = 1.0
 """Real seconds that handlers of telemetry have for what is queued when the runtime stops."""
+
+LOOKS, PAUSE = 50, 0.02
+"""Looks at a node whose process is gone, and real seconds between them."""
 
 log = logging.getLogger(__name__)
 
@@ -219,6 +224,7 @@ def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:
     for run_id in database.transact(lambda connection: recover(connection, boot=services.boot, now=now)):
         events.interrupted(services, run_id, "its process ended")
     failpoint("start.after_put_back")
+    parts.callback(follow(services))
     register_all(settings, services)
     failpoint("start.after_register")
     return Opened(services, definitions)
@@ -233,7 +239,14 @@ def join_cluster(settings: Settings, services: Services, definitions: Definition
     def write(connection: Connection) -> Cluster:
         return join(connection, membership, connection.now() if database.shared else services.clock.now())
 
-    membership.take(database.transact(write))
+    cluster = database.transact(write)
+    for _look in range(LOOKS):
+        if not any(has_no_process(node) for node in cluster.nodes):
+            break
+        # One that was killed just now is dead as soon as the server has noticed the end of its connection.
+        time.sleep(PAUSE)
+        cluster = database.transact(write)
+    membership.take(cluster)
     if database.shared:
         database.enlist(membership.boot)
 

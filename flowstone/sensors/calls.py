@@ -40,6 +40,9 @@ __all__ = ["Sensors"]
 
 T = TypeVar("T")
 
+BESIDE_TRIES = 5
+"""Polls beside another node, at most, while each finds that the state has moved on."""
+
 
 class Sensors:
     """What `runtime.sensors` is."""
@@ -80,7 +83,8 @@ class Sensors:
         """Poll a sensor once, after those who asked before, and wait for the evaluation that this makes.
 
         On a paused sensor it is `skipped`. `timeout` is a duration in real time. A sensor that another node polls is
-        polled here, beside that: should both happen at once, one finds the state moved on, and is stale.
+        polled here, beside that: should both happen at once, one finds the state moved on, and is stale; this one then
+        tries again, a few times.
 
         Raises:
             SensorNotFound: there is none of this name here.
@@ -90,7 +94,7 @@ class Sensors:
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         if not self._services.membership.has(polls_of(name)):
-            return poll_beside(self._services, self._book.get(name), limit)
+            return self._poll_elsewhere(name, limit)
         ref = self.ref(name)
         try:
             evaluation: EvaluationRow = ref.ask(Poll(), timeout=limit)
@@ -249,6 +253,14 @@ class Sensors:
                 # It is being restarted, by the book, which does not hold this sensor any more.
                 pass
         self._transact(partial(withdraw, name=name, actor=actor, now=self._services.clock.now()))
+
+    def _poll_elsewhere(self, name: str, limit: float | None) -> EvaluationRow:
+        """The evaluation of a poll beside the node that polls this sensor."""
+        for _again in range(BESIDE_TRIES):
+            evaluation = poll_beside(self._services, self._book.get(name), limit)
+            if evaluation.status is not EvaluationStatus.SKIPPED_STALE:
+                break
+        return evaluation
 
     def _start(self, spec: SensorSpec) -> None:
         if not self._services.membership.has(polls_of(spec.name)):

@@ -27,6 +27,7 @@ __all__ = [
     "bury",
     "cluster_of",
     "end_others",
+    "has_no_process",
     "join",
     "leave",
     "living",
@@ -63,7 +64,7 @@ LOST = "node_lost"
 _NEXT_EPOCH = "update cluster set epoch = epoch + 1 returning epoch"
 _JOIN = """
     insert into node (boot, name, pid, host, session, started_at, heartbeat_at, offers, settled)
-    values (:boot, :name, :pid, :host, :session, :now, :now, :offers, :epoch)
+    values (:boot, :name, :pid, :host, :session, :now, :now, :offers, 0)
     on conflict (boot) do nothing
 """
 _FORGET = "delete from node where ended_at < :before"
@@ -72,7 +73,9 @@ _END = "update node set ended_at = :now, reason = :reason where boot = :boot and
 _BURY = _END + " and heartbeat_at = :seen"
 _END_OTHERS = "update node set ended_at = :now, reason = :reason where boot <> :boot and ended_at is null"
 _OFFER = "update node set offers = :offers where boot = :boot and ended_at is null"
-_SETTLE = "update node set settled = :epoch where boot = :boot and ended_at is null"
+_SETTLE = """
+    update node set settled = coalesce(:epoch, (select epoch from cluster)) where boot = :boot and ended_at is null
+"""
 _EPOCH = "select epoch from cluster"
 _LIVING = """
     select number, boot, name, pid, host, session, started_at, heartbeat_at, settled
@@ -87,19 +90,19 @@ def silence() -> timedelta:
 
 
 def join(connection: Connection, *, boot: str, name: str, offers: Iterable[str], now: datetime) -> None:
-    """Write that a runtime has started; it does nothing yet that may be another's. Harmless when repeated."""
+    """Write that a runtime has started. Harmless when repeated."""
     connection.execute(_FORGET, before=now - KEPT)
-    connection.execute(
-        _JOIN,
-        boot=boot,
-        name=name,
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        session=connection.session_name,
-        now=now,
-        offers=sorted(offers),
-        epoch=_next_epoch(connection),
-    )
+    row = {
+        "boot": boot,
+        "name": name,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "session": connection.session_name,
+        "now": now,
+        "offers": sorted(offers),
+    }
+    if connection.change(_JOIN, row):
+        _next_epoch(connection)
 
 
 def beat(connection: Connection, *, boot: str, now: datetime) -> bool:
@@ -135,7 +138,20 @@ def bury(connection: Connection, *, boot: str, now: datetime, steady: bool) -> t
 def suspects(cluster: Cluster, boot: str, now: datetime) -> tuple[Node, ...]:
     """The other nodes that may be dead."""
     others = (node for node in cluster.nodes if node.boot != boot)
-    return tuple(node for node in others if _is_silent(node, now) or _has_no_process(node))
+    return tuple(node for node in others if _is_silent(node, now) or has_no_process(node))
+
+
+def has_no_process(node: Node) -> bool:
+    """Whether a node was a process of this machine that is not there any more."""
+    if node.host != socket.gethostname():
+        return False
+    try:
+        os.kill(node.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def offer(connection: Connection, *, boot: str, offers: Iterable[str]) -> None:
@@ -144,8 +160,8 @@ def offer(connection: Connection, *, boot: str, offers: Iterable[str]) -> None:
     _next_epoch(connection)
 
 
-def settle(connection: Connection, *, boot: str, epoch: int) -> None:
-    """Write that a node does nothing that is another's in this epoch."""
+def settle(connection: Connection, *, boot: str, epoch: int | None) -> None:
+    """Write that a node does nothing that is another's in this epoch; None is the present one."""
     connection.execute(_SETTLE, boot=boot, epoch=epoch)
 
 
@@ -169,24 +185,11 @@ def _is_dead(connection: Connection, node: Node, now: datetime, steady: bool) ->
     silent = _is_silent(node, now)
     if silent and steady:
         return True
-    return (silent or _has_no_process(node)) and connection.is_gone(node.session)
+    return (silent or has_no_process(node)) and connection.is_gone(node.session)
 
 
 def _is_silent(node: Node, now: datetime) -> bool:
     return now - node.heartbeat_at > silence()
-
-
-def _has_no_process(node: Node) -> bool:
-    """Whether a node was a process of this machine that is not there any more."""
-    if node.host != socket.gethostname():
-        return False
-    try:
-        os.kill(node.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _end(connection: Connection, node: Node, now: datetime) -> bool:

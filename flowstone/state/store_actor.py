@@ -8,7 +8,7 @@ have. A store that only this process can see has nobody to tell and nobody to li
 
 A node that was taken for dead, since it was stopped or cut off for three heartbeats, learns of it from its next
 transaction, which is refused. Its actor then crashes: so all services end, whatever they had in hand, and begin anew
-once this actor has joined as another boot. Until then each of their transactions is refused, or finds a lease of no use.
+once this actor has joined as another boot. Until then their transactions are refused, or find their leases gone.
 """
 
 from __future__ import annotations
@@ -119,13 +119,17 @@ class OutsideCommit:
 
 
 def join(connection: Connection, membership: Membership, now: datetime) -> Cluster:
-    """Join as a node, and end those that are dead; on a store of one runtime at a time, all others are."""
+    """Join as a node that does nothing yet, and end those that are dead; all others are, where one may be at a time.
+
+    Harmless when repeated.
+    """
     boot, membership.offered = membership.boot, membership.offers()
     nodes.join(connection, boot=boot, name=membership.name, offers=membership.offered, now=now)
     if membership.shared:
         nodes.bury(connection, boot=boot, now=now, steady=False)
     else:
         nodes.end_others(connection, boot=boot, now=now)
+    nodes.settle(connection, boot=boot, epoch=None)
     return nodes.cluster_of(connection)
 
 
@@ -331,7 +335,9 @@ class StoreActor(Actor):
             timer.cancel()
         self._timers[type(message)] = self._real.call_after(delay, lambda: self._tell(message))
 
-    def _ask(self, call: Callable[..., Any], transaction: Callable[[Connection], Any], then: Callable[..., Any]) -> None:
+    def _ask(
+        self, call: Callable[..., Any], transaction: Callable[[Connection], Any], then: Callable[..., Any]
+    ) -> None:
         """Ask the store, whose answer comes as a message."""
         call(transaction, lambda outcome: self._tell(then(outcome)))
 

@@ -8,7 +8,7 @@ __all__ = ["Audit", "Cluster", "Node", "SchemaVersion"]
 
 
 class Node(Table):
-    """One start of a runtime on this store, until it ended or was taken for dead; `session` is its connection's name."""
+    """One start of a runtime on this store, until it ended, or was taken for dead; `session` names its connection."""
 
     number = BigAutoField()
     boot = TextField()

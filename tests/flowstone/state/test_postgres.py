@@ -1,7 +1,6 @@
 """What is PostgreSQL's own: faults of the connection and of the server, locks, values, and settings."""
 
 import importlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
