@@ -19,6 +19,7 @@ from flowstone.core.run import Identity
 from flowstone.errors import RuntimeStopped, ValidationError, shown
 from flowstone.groups import Groups
 from flowstone.pipeline import Pipeline
+from flowstone.runs.dynamic import follow
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
 from flowstone.sensors.client_calls import SensorsBeside
@@ -75,6 +76,7 @@ class Client(Groups):
         catalog = checked_catalog(self._settings)
         with ExitStack() as parts:
             opened = self._opened(catalog, parts)
+            parts.callback(follow(opened))
             if self._settings.pipelines:
                 # Who comes without a pipeline has nothing to say about definitions, least of all that they left the
                 # code.

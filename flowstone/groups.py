@@ -12,8 +12,10 @@ from flowstone.core.partitions import Partition
 from flowstone.lineage.calls import Lineage
 from flowstone.runs.approval_calls import Approvals
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
+from flowstone.runs.dynamic import Partitions
 from flowstone.runs.services import Services
 from flowstone.runs.validity import invalidate
+from flowstone.runs.values import exists
 
 __all__ = ["Groups"]
 
@@ -58,6 +60,15 @@ class Groups:
         """
         return value_of(self._services, asset, partition)
 
+    def exists(self, asset: str, partition: Partition = None) -> bool:
+        """Whether an asset has a value for a partition; it is not loaded.
+
+        Raises:
+            AssetNotFound, PartitionError: the request makes no sense.
+            IOManagerError: where the value is can't be asked.
+        """
+        return exists(self._services, asset, partition)
+
     def invalidate(
         self, asset: str, partition: Partition = None, *, by: str | None = None, reason: str | None = None
     ) -> bool:
@@ -84,6 +95,11 @@ class Groups:
     def approvals(self) -> Approvals:
         """Calls about approvals."""
         return Approvals(self._services)
+
+    @property
+    def partitions(self) -> Partitions:
+        """Calls about the keys of dynamic partition sets."""
+        return Partitions(self._services)
 
     @property
     def lineage(self) -> Lineage:

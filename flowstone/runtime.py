@@ -16,7 +16,7 @@ from flowstone.core.keywords import checked_keywords
 from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.durations import seconds
-from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, ValueNotFound, shown
+from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, shown
 from flowstone.groups import Groups
 from flowstone.health import NOT_RUNNING, Health
 from flowstone.hosted import Hosted
@@ -209,18 +209,6 @@ class Runtime(Groups):
             FlowstoneError: one failed, when the rest has ended; `error.context["records"]` holds the records.
         """
         return ask(self._services, f"+{asset}", partition, patient=False, **options).results()
-
-    def exists(self, asset: str, partition: Partition = None) -> bool:
-        """Whether an asset has a value for a partition.
-
-        Raises:
-            AssetNotFound, PartitionError: the request makes no sense.
-        """
-        try:
-            self.get(asset, partition)
-        except ValueNotFound:
-            return False
-        return True
 
     def partition_of(self, asset: str, value: object) -> Partition:
         """The partition that a value means for an asset or selection: text is read by the partition set.

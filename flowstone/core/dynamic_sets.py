@@ -24,13 +24,15 @@ LONGEST = 255
 
 
 class DynamicKeys:
-    """The keys of all dynamic sets as they were when the store was last read."""
+    """The keys of all dynamic sets as they were after so many steps of adding and removing."""
 
     def __init__(self) -> None:
         self._keys: dict[str, tuple[str, ...]] = {}
+        self.steps = 0
 
-    def fill(self, keys: Mapping[str, Iterable[str]]) -> None:
+    def fill(self, keys: Mapping[str, Iterable[str]], *, steps: int = 0) -> None:
         """Know these keys from now on, each set's in their order, and no others."""
+        self.steps = steps
         # One assignment, so that readers in other threads see all of the old or all of the new ones.
         self._keys = {name: tuple(members) for name, members in keys.items()}
 

@@ -17,6 +17,7 @@ from flowstone.state.models.connectors import (
     ScheduledTasks,
 )
 from flowstone.state.models.operations import Audit, Cluster, Node, SchemaVersion
+from flowstone.state.models.partitions import DynamicPartition
 from flowstone.state.models.runs import AssetEvent, Materialization, Run, RunConflict, RunKey
 from flowstone.state.models.schedules import Schedule, Tick
 from flowstone.state.models.sensors import Arrival, Evaluation, Outbox, Sensor
@@ -29,6 +30,7 @@ __all__ = [
     "Audit",
     "Cluster",
     "DeadLetter",
+    "DynamicPartition",
     "Evaluation",
     "EventAttempt",
     "EventLog",
@@ -68,6 +70,7 @@ TABLES: tuple[type[Table], ...] = (
     LineageEdge,
     LineageLink,
     Invalidation,
+    DynamicPartition,
     Queue,
     QueueMessage,
     QueueArchive,
