@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flowstone.assembly import Settings
 from flowstone.audit.calls import AuditLog
+from flowstone.backfills.backfill import Backfill
+from flowstone.backfills.calls import Backfills
 from flowstone.connectors.calls import Connectors
 from flowstone.connectors.queue_calls import Queue
 from flowstone.core.partitions import Partition
@@ -80,6 +83,36 @@ class Groups:
             AssetNotFound, PartitionError: the request makes no sense.
         """
         return invalidate(self._services, asset, partition, by=by, reason=reason)
+
+    def backfill(
+        self,
+        asset: str,
+        partitions: Any,
+        *,
+        max_parallel: int = 4,
+        progress: Callable[[Backfill], object] | None = None,
+        force: bool = False,
+        timeout: object = None,
+        id: str | None = None,
+        by: str | None = None,
+    ) -> Backfill:
+        """Make an asset or selection for many partitions, and wait; the backfill's row, whatever it came to.
+
+        Options as of `backfills.start`; `progress` gets each new state of the row, on the caller's thread. Partitions
+        that fail are counted in the row, not raised. Whoever stops waiting leaves the backfill as it is.
+
+        Raises:
+            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+            TimeoutExceeded: `timeout` (a duration in real time) passed; the backfill goes on.
+        """
+        group = self.backfills
+        row = group.start(asset, partitions, max_parallel=max_parallel, force=force, id=id, by=by)
+        return group.wait(row.id, progress=progress, timeout=timeout)
+
+    @property
+    def backfills(self) -> Backfills:
+        """Calls about backfills."""
+        return Backfills(self._services)
 
     @property
     def runs(self) -> Runs:

@@ -4,7 +4,7 @@
     ├── store            heartbeat, and what other processes commit
     └── services (one_for_one)
         ├── resources    (dynamic, a restart budget each) one keeper a resource, when there are any
-        ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher · deadlines
+        ├── runs         (rest_for_one) materializers (dynamic, temporary) · dispatcher · deadlines · backfills
         ├── deliveries
         ├── messaging    (one_for_one) router · tasks
         ├── scheduler
@@ -21,6 +21,7 @@ from typing import Any
 
 from actors import ChildSpec, Supervisor
 from flowstone.assembly import Definitions
+from flowstone.backfills.driver import Backfills
 from flowstone.runs.deadlines import Deadlines
 from flowstone.connectors.router import Router
 from flowstone.connectors.task_clock import TaskClock
@@ -51,6 +52,7 @@ def root_spec(
             ChildSpec(Materializers, id="materializers", args=(services,)),
             ChildSpec(Dispatcher, id="dispatcher", args=(services,)),
             ChildSpec(Deadlines, id="deadlines", args=(services,)),
+            ChildSpec(Backfills, id="backfills", args=(services,)),
         ],
         strategy="rest_for_one",
     )

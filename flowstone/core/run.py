@@ -80,7 +80,7 @@ MATERIALIZATION_STEPS: Mapping[MaterializationStatus, frozenset[MaterializationS
 FINISHED_RUNS = frozenset(status for status, after in RUN_STEPS.items() if not after)
 FINISHED_MATERIALIZATIONS = frozenset(status for status, after in MATERIALIZATION_STEPS.items() if not after)
 
-S = TypeVar("S", RunStatus, MaterializationStatus)
+S = TypeVar("S", bound=enum.StrEnum)
 
 
 def step(table: Mapping[S, frozenset[S]], before: S, after: S) -> S:
@@ -106,6 +106,7 @@ class SourceKind(enum.StrEnum):
     SCHEDULE = "schedule"
     SENSOR = "sensor"
     CONNECTOR = "connector"
+    BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True)

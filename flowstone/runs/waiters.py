@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -24,9 +24,10 @@ class RunLeft:
 
 
 class Waiters:
-    """Futures by run id; from any thread."""
+    """Futures by run id; from any thread. The `listener`, if any, is called with the id of each run that is left."""
 
     def __init__(self) -> None:
+        self.listener: Callable[[str], object] | None = None
         self._lock = Lock()
         self._futures: dict[str, list[Future[RunLeft]]] = {}
 
@@ -57,3 +58,6 @@ class Waiters:
             waiting = self._futures.pop(left.run_id, [])
         for future in waiting:
             future.set(left)
+        listener = self.listener
+        if listener is not None:
+            listener(left.run_id)

@@ -5,6 +5,7 @@ The database that the models are bound to only tells peewee which SQL to write; 
 """
 
 from flowstone.state.models.assets import Approval, Invalidation, LineageEdge, LineageLink
+from flowstone.state.models.backfills import Backfill, BackfillPartition
 from flowstone.state.models.base import Table
 from flowstone.state.models.connectors import (
     DeadLetter,
@@ -15,6 +16,7 @@ from flowstone.state.models.connectors import (
     QueueMessage,
     ScheduledTaskInstant,
     ScheduledTasks,
+    TaskKeeper,
 )
 from flowstone.state.models.operations import Audit, Cluster, Node, SchemaVersion
 from flowstone.state.models.partitions import DynamicPartition
@@ -28,6 +30,8 @@ __all__ = [
     "Arrival",
     "AssetEvent",
     "Audit",
+    "Backfill",
+    "BackfillPartition",
     "Cluster",
     "DeadLetter",
     "DynamicPartition",
@@ -51,6 +55,7 @@ __all__ = [
     "ScheduledTasks",
     "SchemaVersion",
     "Sensor",
+    "TaskKeeper",
     "Tick",
 ]
 
@@ -70,12 +75,15 @@ TABLES: tuple[type[Table], ...] = (
     LineageEdge,
     LineageLink,
     Invalidation,
+    Backfill,
+    BackfillPartition,
     DynamicPartition,
     Queue,
     QueueMessage,
     QueueArchive,
     ScheduledTasks,
     ScheduledTaskInstant,
+    TaskKeeper,
     EventLog,
     EventAttempt,
     DeadLetter,
