@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Guard", "Lock", "get_ident", "is_patched", "poll", "spawn", "start_thread", "wait_for_end"]
+__all__ = ["Guard", "Lock", "close", "get_ident", "is_patched", "poll", "spawn", "start_thread", "wait_for_end"]
 
 
 def _original(name: str, module: str = "_thread") -> Any:
@@ -35,6 +35,9 @@ get_ident: Callable[[], int] = _original("get_ident")
 
 poll: Callable[[], select.poll] = _original("poll", "select")
 """An object that waits for descriptors, on a thread of the operating system."""
+
+close: Callable[[int], None] = _original("close", os.__name__)
+"""`os.close`, at once: gevent's waits for its hub, which may be waiting itself."""
 
 spawn: Callable[..., int] = _original("posix_spawn", os.__name__)
 """`os.posix_spawn`: starts a program in a process of its own, without a fork that Python takes part in."""

@@ -2,10 +2,15 @@
 
 It leads a process group of its own, so that whatever it starts ends with it, and a Ctrl-C in the terminal is its
 parent's alone to decide about. Its pipes belong to the one thread that has a call in it: no other closes them.
+
+In a process that gevent has patched, its hub waits for any child that ends, and takes the exit status of about every
+fourth worker (measured) before its own parent sees it. There a shell stands between: it waits for the worker, and
+writes down how that ended.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +18,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from actors.raw import Guard, Lock, spawn, start_thread, wait_for_end
+from actors.raw import Guard, Lock, close, is_patched, spawn, start_thread, wait_for_end
 from flowstone.executors.frames import read_frame, write_frame
 
 __all__ = ["GRACE", "WorkerProcess", "how_it_ended"]
@@ -25,8 +30,13 @@ _PROGRAM = """
 import sys
 sys.path[:] = {path}
 from flowstone.executors.worker import live
-live({requests}, {answers}, {parent})
+live({requests}, {answers})
 """
+
+# The shell survives the SIGTERM that its group gets, says nothing itself, and keeps its report to itself.
+_SHELL = ["/bin/sh", "-c", 'trap : TERM; exec 8>&2 2>/dev/null; (exec "$@" 2>&8 8>&- 9>&-); echo $? >&9', "sh"]
+_REPORT = 9
+_LOWEST = 20
 
 _FAULTS = {
     signal.SIGABRT: "aborted",
@@ -49,19 +59,25 @@ class WorkerProcess:
         self.calls = 0
         self.ended = False
         self._status: int | None = None
+        self._last_signal: int | None = None
         self._gate = Guard()
         self._over = Lock()
         self._over.acquire()
-        theirs_in, self._requests = os.pipe()
-        self._answers, theirs_out = os.pipe()
+        theirs_in, self._requests = _pipe()
+        self._answers, theirs_out = _pipe()
+        self._report: int | None = None
+        theirs_report: int | None = None
+        if is_patched():
+            self._report, theirs_report = _pipe()
         try:
-            self.pid = _spawned(theirs_in, theirs_out)
+            self.pid = _spawned(theirs_in, theirs_out, theirs_report)
         except BaseException:
             self.close()
             raise
         finally:
-            os.close(theirs_in)
-            os.close(theirs_out)
+            for descriptor in (theirs_in, theirs_out, theirs_report):
+                if descriptor is not None:
+                    close(descriptor)
         start_thread(f"{name} watch", self._watch)
 
     def send(self, data: bytes) -> None:
@@ -88,17 +104,17 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Close the pipes, which lets an idle worker end by itself."""
-        os.close(self._requests)
-        os.close(self._answers)
+        close(self._requests)
+        close(self._answers)
 
     def kill(self) -> None:
         """End the worker and its group: SIGTERM now, SIGKILL when it is still there after `GRACE`; never blocks."""
         self._signal(signal.SIGTERM)
         start_thread(f"{self.name} end", self.force)
 
-    def force(self) -> None:
-        """Wait for the end up to `GRACE` real seconds, then SIGKILL; blocks."""
-        if not self.wait(GRACE):
+    def force(self, patience: float | None = None) -> None:
+        """Wait for the end up to `patience` (`GRACE`) real seconds, then SIGKILL; blocks."""
+        if not self.wait(GRACE if patience is None else patience):
             self._signal(signal.SIGKILL)
 
     def wait(self, timeout: float) -> bool:
@@ -117,6 +133,7 @@ class WorkerProcess:
         # Under the gate the process is not yet waited for, so that its number is nobody else's.
         with self._gate:
             if not self.ended:
+                self._last_signal = number
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, number)
 
@@ -127,6 +144,8 @@ class WorkerProcess:
             self._status = os.waitstatus_to_exitcode(status)
         except ChildProcessError:
             self._status = None  # somebody else in this program waits for any child
+        if self._report is not None:
+            self._status = _reported(self._report, self._last_signal)
         with self._gate:
             self.ended = True
         with suppress(ProcessLookupError, PermissionError):
@@ -155,18 +174,42 @@ def how_it_ended(status: int | None) -> str:
     return f"was killed by {number.name}"
 
 
-def _spawned(requests: int, answers: int) -> int:
-    program = _PROGRAM.format(path=sys.path, requests=requests, answers=answers, parent=os.getpid())
+def _pipe() -> tuple[int, int]:
+    """Both ends of a pipe, out of the way of the descriptors that have a meaning."""
+    ends = os.pipe()
+    try:
+        reader, writer = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _LOWEST) for end in ends)
+    finally:
+        for end in ends:
+            close(end)
+    return reader, writer
+
+
+def _spawned(requests: int, answers: int, report: int | None) -> int:
+    program = _PROGRAM.format(path=sys.path, requests=requests, answers=answers)
     # Descriptors are not inherited, other than those copied here: a copy onto itself stays open in the new program.
     copies = [(os.POSIX_SPAWN_DUP2, requests, requests), (os.POSIX_SPAWN_DUP2, answers, answers)]
+    if report is not None:
+        copies.append((os.POSIX_SPAWN_DUP2, report, _REPORT))
     nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing
+    command = [*(_SHELL if report is not None else ()), sys.executable, *options, "-c", program]
     return spawn(
-        sys.executable,
-        [sys.executable, *options, "-c", program],
+        command[0],
+        command,
         os.environ,
         file_actions=[*copies, nothing],
         setpgroup=0,
         setsigmask=(),
         setsigdef=(signal.SIGTERM, signal.SIGINT),
     )
+
+
+def _reported(report: int, last_signal: int | None) -> int | None:
+    """What the shell wrote about the worker; it wrote nothing when it was killed together with it."""
+    with open(report, "rb") as pipe:
+        text = pipe.read().strip()
+    if not text:
+        return None if last_signal is None else -last_signal
+    status = int(text)
+    return 128 - status if status > 128 else status

@@ -30,7 +30,7 @@ from flowstone.errors import ExecutionError, RuntimeStopped, StaleState
 from flowstone.executors.frames import Closed
 from flowstone.executors.origin import importing_main, loads
 from flowstone.executors.parcel import Begun, Logged, Raised, Returned, WorkerClock, packed, unpacked_error
-from flowstone.executors.process import WorkerProcess
+from flowstone.executors.process import GRACE, WorkerProcess
 
 __all__ = ["IDLE_SECONDS", "ProcessExecutor", "Revocable"]
 
@@ -157,8 +157,9 @@ class ProcessExecutor:
             worker.close()
         for lease in busy:
             lease.kill()
+        last = time.monotonic() + GRACE
         for worker in [*idle, *(lease.worker for lease in busy if lease.sent)]:
-            worker.force()
+            worker.force(max(0.0, last - time.monotonic()))
 
     def _take(self, revocable: Revocable) -> _Lease:
         with self._gate:

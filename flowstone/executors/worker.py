@@ -7,6 +7,7 @@ processes of its group. The functions run in the main thread. One that rests end
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import logging
 import os
@@ -14,10 +15,11 @@ import pickle
 import signal
 import sys
 from _queue import SimpleQueue
+from _thread import start_new_thread
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
-from actors.raw import Lock, start_thread
+from actors.raw import Lock
 from flowstone.core.asset import Asset, call_passing
 from flowstone.executors.frames import Closed, read_frame, write_frame
 from flowstone.executors.origin import loads
@@ -29,10 +31,10 @@ __all__ = ["live"]
 class _Line:
     """The two pipes of a worker; `busy` says that it has a job in hand."""
 
-    def __init__(self, requests: int, answers: int, parent: int) -> None:
+    def __init__(self, requests: int, answers: int) -> None:
         self.jobs: SimpleQueue[bytes | None] = SimpleQueue()
         self.busy = False
-        self._requests, self._answers, self._parent = requests, answers, parent
+        self._requests, self._answers, self._parent = requests, answers, os.getppid()
         self._writing = Lock()
 
     def listen(self) -> None:
@@ -89,19 +91,21 @@ class _Forwarding(logging.Handler):
                 self._line.tell(Logged(plain))
 
 
-def live(requests: int, answers: int, parent: int) -> None:
-    """Serve jobs from one descriptor, answer on the other; returns when the pipe from process `parent` is closed."""
+def live(requests: int, answers: int) -> NoReturn:
+    """Serve jobs from one descriptor, answer on the other; ends the process when the pipe from the parent is closed."""
     os.set_inheritable(requests, False)
     os.set_inheritable(answers, False)
-    line = _Line(requests, answers, parent)
+    line = _Line(requests, answers)
     logging.getLogger().addHandler(_Forwarding(line))
-    start_thread("parent", line.listen)
+    # No object of `threading`: the user's main module may let gevent patch that later.
+    start_new_thread(line.listen, ())
     while (frame := line.jobs.get()) is not None:
         message = _served(frame, line)
         del frame
         with suppress(Closed):
             line.answer(message)
         del message
+    _leave()
 
 
 def _served(frame: bytes, line: _Line) -> Returned | Raised:
@@ -117,6 +121,15 @@ def _served(frame: bytes, line: _Line) -> Returned | Raised:
         return Returned(_result(call_passing(called, job.passes, context, dependencies)))
     except BaseException as error:  # noqa: B036 - see above
         return packed_error(error)
+
+
+def _leave() -> NoReturn:
+    """End as a program does, without waiting for the threads of the user's: nobody waits for their work."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(0)
 
 
 def _settle_in(job: Job) -> None:
