@@ -1,5 +1,6 @@
 """Sensors: they look at something outside, and ask for runs when something arrives."""
 
+from flowstone.sensors.builtin.asset_updated import AssetUpdated
 from flowstone.sensors.builtin.file_arrival import FileArrival
 from flowstone.sensors.builtin.push import Push
 from flowstone.sensors.builtin.s3 import S3FileArrival
@@ -11,6 +12,7 @@ from flowstone.sensors.spec import SensorSpec
 
 __all__ = [
     "Arrival",
+    "AssetUpdated",
     "FileArrival",
     "NoTrigger",
     "Poll",

@@ -29,6 +29,7 @@ _EVENTS = """
     )
     order by e.id limit :most
 """
+_LAST_EVENT = "select coalesce(max(id), 0) as last from asset_event where asset = :asset"
 
 
 class Around:
@@ -60,18 +61,27 @@ class Around:
 
         return frozenset(asked[key] for key in self._services.database.read(query))
 
-    def events(self, asset: str, after: int, limit: int) -> list[AssetEvent] | None:
+    def events(self, asset: str, after: int, limit: int, *, start: int = 0) -> list[AssetEvent] | None:
         """Materializations of an asset whose event this sensor has not committed.
 
         Raises:
             StoreUnavailable: the store failed.
         """
         parameters = {"asset": asset, "sensor": self._spec.name, "most": limit, "after": after}
-        late = {"floor": after - _LATE_IDS, "since": self.now() - _LATE}
+        late = {"floor": max(start, after - _LATE_IDS), "since": self.now() - _LATE}
         rows = self._services.database.read(lambda connection: connection.execute(_EVENTS, {**parameters, **late}))
         return [
             AssetEvent(row.id, row.asset, decode_partition(row.partition), row.run_id, instant(row.at)) for row in rows
         ]
+
+    def last_event(self, asset: str) -> int:
+        """The id of an asset's newest materialization; 0 where there is none.
+
+        Raises:
+            StoreUnavailable: the store failed.
+        """
+        rows = self._services.database.read(lambda connection: connection.execute(_LAST_EVENT, asset=asset))
+        return int(rows[0].last)
 
     def wake(self) -> None:
         """Ask for a poll before its time."""

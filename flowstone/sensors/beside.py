@@ -16,6 +16,7 @@ from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import store
 from flowstone.sensors.announcing import announce
+from flowstone.sensors.around import Around
 from flowstone.sensors.cursor import read_state
 from flowstone.sensors.evaluation import Evaluation, Start, begin, decide, first_cursor, skip
 from flowstone.sensors.polling import call_init, call_name, call_poll
@@ -44,7 +45,7 @@ def _polled(services: Services, spec: SensorSpec, limit: float | None) -> tuple[
     """The evaluation, committed, and the seconds that the sensor's code took."""
     row = services.database.read(lambda connection: store.read(connection, spec.name))
     while row.cursor_text is None and not row.paused:
-        outcome = _waited(services, spec, partial(call_init, spec), limit)
+        outcome = _waited(services, spec, partial(call_init, spec, Around(services, spec)), limit)
         first = first_cursor(spec, outcome)
         if not isinstance(first, str):
             return _commit(services, _decided(services, spec, _begin(services, row), first)), outcome.duration
@@ -69,7 +70,7 @@ def _called(services: Services, spec: SensorSpec, cursor: str, limit: float | No
         state = read_state(spec.sensor, cursor)
     except ValidationError as error:
         return Outcome(value=PollError(error, code="bad_cursor"))
-    return _waited(services, spec, partial(call_poll, spec, state), limit)
+    return _waited(services, spec, partial(call_poll, spec, state, Around(services, spec)), limit)
 
 
 def _decided(services: Services, spec: SensorSpec, start: Start, outcome: Outcome[Any]) -> Evaluation:

@@ -20,6 +20,7 @@ from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import outbox, steering, store
 from flowstone.sensors.announcing import deliver_soon
+from flowstone.sensors.around import Around
 from flowstone.sensors.beside import poll_beside
 from flowstone.sensors.book import SensorBook
 from flowstone.sensors.cursor import write_state
@@ -284,7 +285,12 @@ class Sensors:
     def _first_state(self, spec: SensorSpec) -> Any:
         answered = self._services.future()
         self._services.polls.submit(
-            call_init, spec, timeout=spec.timeout, name=f"sensor {spec.name} init", then=answered.set
+            call_init,
+            spec,
+            Around(self._services, spec),
+            timeout=spec.timeout,
+            name=f"sensor {spec.name} init",
+            then=answered.set,
         )
         outcome: Outcome[Any] = answered.get()
         if outcome.error is not None:

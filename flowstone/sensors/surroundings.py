@@ -38,11 +38,14 @@ class Surroundings(Protocol):
         A key that is about to be forgotten is left out: to see it once more keeps it known.
         """
 
-    def events(self, asset: str, after: int, limit: int) -> list[AssetEvent] | None:
+    def events(self, asset: str, after: int, limit: int, *, start: int = 0) -> list[AssetEvent] | None:
         """Materializations of an asset whose event this sensor has not committed; None without a store.
 
-        In the log's order: those past `after`, and others that were committed late.
+        In the log's order: those past `after`, and others past `start` that were committed late.
         """
+
+    def last_event(self, asset: str) -> int:
+        """The id of an asset's newest materialization; 0 where there is none."""
 
     def wake(self) -> None:
         """Ask for a poll before its time; from any thread, and harmless when nobody polls."""
@@ -59,9 +62,13 @@ class Alone:
         """None: nothing was committed."""
         return frozenset()
 
-    def events(self, asset: str, after: int, limit: int) -> list[AssetEvent] | None:
+    def events(self, asset: str, after: int, limit: int, *, start: int = 0) -> list[AssetEvent] | None:
         """None: there is no store."""
         return None
+
+    def last_event(self, asset: str) -> int:
+        """None."""
+        return 0
 
     def wake(self) -> None:
         """Nothing: nobody polls."""

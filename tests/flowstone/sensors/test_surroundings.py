@@ -39,6 +39,18 @@ def looking() -> Callable[..., SensorSpec]:
     return make
 
 
+@pytest.fixture
+def backend() -> str:
+    """One backend: that of actors makes no difference here."""
+    return "greenlets"
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+def store_url(request: pytest.FixtureRequest, make_store_url: Callable[[str], str]) -> str:
+    """The URL of an empty store, of each dialect."""
+    return make_store_url(request.param)
+
+
 def around(room: Any) -> Surroundings:
     sensor: Any = room.specs[0].sensor
     found: Surroundings = sensor.seen[-1]
@@ -49,6 +61,7 @@ def test_a_sensor_alone_has_a_clock_and_nothing_else() -> None:
     assert ALONE.now().tzinfo is not None
     assert ALONE.known(["a"]) == frozenset()
     assert ALONE.events("raw", 0, 10) is None
+    assert ALONE.last_event("raw") == 0
     ALONE.wake()
 
 

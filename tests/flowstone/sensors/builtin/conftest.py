@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -69,6 +69,18 @@ def aws_url() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def backend() -> str:
+    """One backend: that of actors makes no difference here."""
+    return "greenlets"
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+def store_url(request: pytest.FixtureRequest, make_store_url: Callable[[str], str]) -> str:
+    """The URL of an empty store, of each dialect."""
+    return make_store_url(request.param)
 
 
 NUMBERS = itertools.count()

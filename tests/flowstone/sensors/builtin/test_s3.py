@@ -37,8 +37,11 @@ class Store:
         known: frozenset[str] = self.poller.known(listed)
         return known
 
-    def events(self, asset: str, after: int, limit: int) -> None:
+    def events(self, asset: str, after: int, limit: int, *, start: int = 0) -> None:
         return None
+
+    def last_event(self, asset: str) -> int:
+        return 0
 
     def wake(self) -> None:
         return None
