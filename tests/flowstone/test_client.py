@@ -7,6 +7,7 @@ from pathlib import Path
 
 import flowstone as fs
 import pytest
+from flowstone import assembly
 from flowstone.testing import ScriptedSensor
 
 
@@ -90,3 +91,37 @@ def test_a_client_that_is_not_open_says_so(url: str) -> None:
         fs.Client(shop(), store=url).runs.list()
     with pytest.raises(fs.ValidationError, match="expected pipelines"):
         fs.Client("shop")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_service_may_start_while_a_client_writes_its_definitions(kind, make_store_url, monkeypatch) -> None:
+    url, pipeline = make_store_url(kind), shop()
+    runtime = fs.Runtime(pipeline, store=url, io_manager="memory")
+    starting = threading.Thread(target=runtime.start)
+    write = assembly.register
+    writes: list[int] = []
+
+    def register(*arguments) -> None:
+        writes.append(1)
+        if len(writes) == 1:
+            starting.start()
+        write(*arguments)
+
+    monkeypatch.setattr(assembly, "register", register)
+    with fs.Client(pipeline, store=url) as client:
+        starting.join(20)
+        assert not starting.is_alive()
+        assert [sensor.name for sensor in client.sensors.list()] == ["files"]
+        assert runtime.schedules.get("nightly").name == "nightly"
+        assert len(writes) == 2
+    runtime.stop()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_client_beside_a_runtime_leaves_the_definitions_alone(kind, make_store_url) -> None:
+    url = make_store_url(kind)
+    with fs.Runtime(shop(), store=url, io_manager="memory") as runtime:
+        other = fs.Pipeline("other")
+        other.asset(lambda context: 0, name="other")
+        with fs.Client(other, store=url):
+            assert not runtime.sensors.get("files").orphaned
