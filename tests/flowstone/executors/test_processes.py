@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import select
@@ -122,17 +123,18 @@ class Workers:
         self.work = WorkCount()
         self.executor = ProcessExecutor("processes", work=self.work)
         self.calls = Calls()
-        self.clock: Any = RealClock()
         self._folder = folder
+        self._numbers = itertools.count()
         self._threads = ThreadPoolExecutor(8)
 
-    def call(self, fn: Callable[..., Any], partition: Any = None, attempt: int = 1, **dependencies: Any) -> Any:
+    def call(
+        self, fn: Callable[..., Any], partition: Any = None, attempt: int = 1, clock: Any = None, **dependencies: Any
+    ) -> Any:
         asset = fs.Asset(fn, process=True, depends_on=list(dependencies))
         call = self.calls.begin("run_1", asset.name, "")
         trigger = RunTrigger(kind="manual", name=None, evaluation_id=None, key="k", payload={"rows": 3})
-        context = Context(
-            asset=asset.name, partition=partition, run_id="run_1", attempt=attempt, clock=self.clock, trigger=trigger
-        )
+        told = {"asset": asset.name, "partition": partition, "run_id": "run_1", "attempt": attempt}
+        context = Context(**told, clock=clock or RealClock(), trigger=trigger)
         try:
             return self.executor.call(asset, context, dependencies, call)
         finally:
@@ -141,7 +143,7 @@ class Workers:
 
     def hang(self, attempt: int = 1) -> tuple[Future[Any], list[int]]:
         """A call that hangs, when it does, and descriptors of its two processes."""
-        pipe = self._folder / f"pipe-{attempt}"
+        pipe = self._folder / f"pipe-{next(self._numbers)}"
         os.mkfifo(pipe)
         future = self._threads.submit(self.call, hang, str(pipe), attempt)
         return future, [os.pidfd_open(int(number)) for number in pipe.read_text().split()]
@@ -156,8 +158,17 @@ def have_ended(processes_of: list[int]) -> bool:
     return all(select.select([descriptor], [], [], WAIT)[0] for descriptor in processes_of)
 
 
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Workers that many tests share, since each costs a start of Python."""
+    made = Workers(tmp_path_factory.mktemp("workers"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
+def own(tmp_path: Path) -> Iterator[Workers]:
+    """Workers of one test alone."""
     made = Workers(tmp_path)
     yield made
     made.close()
@@ -167,18 +178,18 @@ def test_the_context_and_the_dependencies_travel_and_the_value_comes_back(worker
     assert workers.call(seen, (1, "eu"), raw=7) == ("seen", (1, "eu"), "run_1", 1, {"rows": 3}, None, 7)
 
 
-def test_a_worker_is_another_process_and_makes_one_call_after_the_other(workers: Workers) -> None:
-    made = {workers.call(pid) for _ in range(3)} | {workers.call(later)}
+def test_a_worker_is_another_process_and_makes_one_call_after_the_other(own: Workers) -> None:
+    made = {own.call(pid) for _ in range(3)} | {own.call(later)}
     assert len(made) == 1
     assert made.isdisjoint({os.getpid()})
-    assert workers.executor.workers() == list(made)
+    assert own.executor.workers() == list(made)
 
 
-def test_calls_at_the_same_time_have_a_worker_each(workers: Workers) -> None:
-    _, first = workers.hang()
-    assert workers.call(pid) not in (0, os.getpid())
-    assert len(workers.executor.workers()) == 2
-    workers.calls.outlive("run_1")
+def test_calls_at_the_same_time_have_a_worker_each(own: Workers) -> None:
+    _, first = own.hang()
+    assert own.call(pid) not in (0, os.getpid())
+    assert len(own.executor.workers()) == 2
+    own.calls.outlive("run_1")
     assert have_ended(first)
 
 
@@ -265,8 +276,8 @@ def test_log_records_reach_the_handlers_of_the_parent(workers: Workers, caplog: 
 
 
 def test_the_clock_of_a_test_stands_still_in_a_worker(workers: Workers) -> None:
-    workers.clock = ManualClock()
-    assert workers.call(instant) == workers.clock.now()
+    clock = ManualClock()
+    assert workers.call(instant, clock=clock) == clock.now()
 
 
 def test_a_worker_is_where_its_parent_is(
@@ -317,43 +328,43 @@ def test_a_worker_that_died_while_it_rested_is_replaced_unseen(workers: Workers)
     assert workers.call(pid) != before
 
 
-def test_a_worker_with_nothing_to_do_ends(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_with_nothing_to_do_ends(own: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "IDLE_SECONDS", 0.01)
-    descriptor = os.pidfd_open(workers.call(pid))
+    descriptor = os.pidfd_open(own.call(pid))
     assert have_ended([descriptor])
-    assert workers.call(pid)
+    assert own.call(pid)
 
 
-def test_a_stop_kills_what_goes_on_and_ends_the_rest(workers: Workers) -> None:
-    future, descriptors = workers.hang()
-    resting = os.pidfd_open(workers.call(pid))
-    workers.executor.stop()
+def test_a_stop_kills_what_goes_on_and_ends_the_rest(own: Workers) -> None:
+    future, descriptors = own.hang()
+    resting = os.pidfd_open(own.call(pid))
+    own.executor.stop()
     assert have_ended([*descriptors, resting])
     with pytest.raises(RuntimeStopped, match="while hang was running"):
         future.result(WAIT)
     with pytest.raises(RuntimeStopped, match="is stopped"):
-        workers.call(pid)
-    workers.executor.stop()
+        own.call(pid)
+    own.executor.stop()
 
 
-def test_a_call_is_work_in_flight_until_it_is_over(workers: Workers) -> None:
-    future, _ = workers.hang()
-    assert [what.rpartition(": ")[2] for what in workers.work.pending()] == ["hang"]
-    workers.calls.outlive("run_1")
+def test_a_call_is_work_in_flight_until_it_is_over(own: Workers) -> None:
+    future, _ = own.hang()
+    assert [what.rpartition(": ")[2] for what in own.work.pending()] == ["hang"]
+    own.calls.outlive("run_1")
     assert future.exception(WAIT) is not None
-    assert workers.work.wait_idle(WAIT)
+    assert own.work.wait_idle(WAIT)
 
 
-def test_calls_from_many_threads_share_few_workers(workers: Workers) -> None:
-    go = threading.Barrier(8)
+def test_calls_from_many_threads_share_few_workers(own: Workers) -> None:
+    go = threading.Barrier(4)
 
     def many() -> set[int]:
         go.wait(WAIT)
-        return {workers.call(pid) for _ in range(20)}
+        return {own.call(pid) for _ in range(20)}
 
-    with ThreadPoolExecutor(8) as threads:
-        found = set().union(*(one.result(WAIT) for one in [threads.submit(many) for _ in range(8)]))
-    assert len(found) <= 8
+    with ThreadPoolExecutor(4) as threads:
+        found = set().union(*(one.result(WAIT) for one in [threads.submit(many) for _ in range(4)]))
+    assert len(found) <= 4
 
 
 SCRIPT = """
