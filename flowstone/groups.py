@@ -19,6 +19,7 @@ from flowstone.runs.dynamic import Partitions
 from flowstone.runs.services import Services
 from flowstone.runs.validity import invalidate
 from flowstone.runs.values import exists
+from flowstone.why import Item, Why, why
 
 __all__ = ["Groups"]
 
@@ -71,6 +72,17 @@ class Groups:
             IOManagerError: where the value is can't be asked.
         """
         return exists(self._services, asset, partition)
+
+    def why(self, item: Item | str, partition: Partition = None) -> Why:
+        """Why a tick, evaluation, run, … ran or did not, or an asset's value is stale: a sentence, and the data.
+
+        `item` is a row, its id, or the name of an asset, whose `partition` is meant.
+
+        Raises:
+            ValidationError: there is no such row.
+            AssetNotFound, PartitionError: with a partition, when the request makes no sense.
+        """
+        return why(self._services, item, partition)
 
     def invalidate(
         self, asset: str, partition: Partition = None, *, by: str | None = None, reason: str | None = None

@@ -32,7 +32,6 @@ from flowstone.schedules.calls import Schedules
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.sensors.calls import Sensors
 from flowstone.telemetry import Telemetry
-from flowstone.why import Item, Why, why
 from flowstone.topics import Topics
 
 __all__ = ["Runtime"]
@@ -254,14 +253,6 @@ class Runtime(Groups):
     def pubsub(self) -> Topics:
         """What the runtime publishes, by topic."""
         return self._get().topics
-
-    def why(self, item: Item | str) -> Why:
-        """Why a tick, evaluation, run, … ran or did not: a sentence, and the row; of the row, or of its id.
-
-        Raises:
-            ValidationError: there is no such row.
-        """
-        return why(self._services, item)
 
     @property
     def telemetry(self) -> Telemetry:

@@ -2,6 +2,7 @@
 
     str(runtime.why(tick))      # "Tick nightly:1736906400 was suppressed: run run_… of schedule nightly was …"
     runtime.why("run_…").status
+    runtime.why("daily_report", partition="2025-01-15").stale
 
 The sentences are tables over what the rows say; nothing is guessed from anything else.
 """
@@ -13,9 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flowstone.core.partitions import Partition, encode_partition
+from flowstone.core.partitions import Partition, decode_partition, encode_partition
 from flowstone.core.run import MaterializationStatus, RunStatus
+from flowstone.core.staleness import Staleness
+from flowstone.durations import text as duration_text
 from flowstone.errors import ValidationError, shown
+from flowstone.runs.freshness import AssetState, state_of
 from flowstone.runs.ledger import ALREADY
 from flowstone.runs.queueing import waits_for
 from flowstone.runs.records import Conflict, Materialization, Run
@@ -31,7 +35,7 @@ from flowstone.state.connection import Connection
 
 __all__ = ["Item", "Why", "why", "why_of"]
 
-Item = Tick | EvaluationRow | Conflict | Run | Materialization | Delivery
+Item = Tick | EvaluationRow | Conflict | Run | Materialization | Delivery | AssetState
 
 LONGEST = 300
 """Characters of an error or a reason that a sentence holds."""
@@ -78,6 +82,15 @@ RUNS: Mapping[RunStatus, str] = {
     RunStatus.FAILED: "{what} failed: {error}.",
     RunStatus.CANCELLED: "{what} was cancelled: {reason}.",
 }
+ASSETS: Mapping[Staleness | None, str] = {
+    None: "{what} is up to date: {made}.",
+    Staleness.NEVER_MATERIALIZED: "{what} is stale: {never}.",
+    Staleness.CODE_VERSION_CHANGED: "{what} is stale: its code version is {version} now, and {made} with {before}.",
+    Staleness.UPSTREAM_NEVER_MATERIALIZED: "{what} is stale: {upstream}; {made}.",
+    Staleness.UPSTREAM_NEWER: "{what} is stale: {upstream} has another value than the one that it was made from; "
+    "{made}.",
+    Staleness.FRESHNESS_PASSED: "{what} is stale: {made}, longer than {freshness} ago.",
+}
 DELIVERIES: Mapping[DeliveryStatus, str] = {
     DeliveryStatus.PENDING: "{what} is due at {due}.",
     DeliveryStatus.DELIVERED: "{what} was delivered, by attempt {attempts}.",
@@ -90,9 +103,10 @@ class Why:
     """An answer; its text is the sentence.
 
     Attributes:
-        kind: `tick`, `evaluation`, `conflict`, `run`, `materialization` or `delivery`.
-        status: the row's; of a conflict, `conflict`.
-        item: the row.
+        kind: `tick`, `evaluation`, `conflict`, `run`, `materialization`, `delivery` or `asset`.
+        status: the row's; of a conflict, `conflict`; of an asset `fresh` or `stale`.
+        item: the row; of an asset how it stands.
+        stale: whether the value of an asset's partition is stale, or was never made.
     """
 
     kind: str
@@ -101,17 +115,23 @@ class Why:
     reason: str | None
     sentence: str
     item: Item
+    stale: bool = False
 
     def __str__(self) -> str:
         return self.sentence
 
 
-def why(services: Services, item: Item | str) -> Why:
+def why(services: Services, item: Item | str, partition: Partition = None) -> Why:
     """What the store says of a row, or of the run, evaluation or tick of an id; of a queued run what it waits for.
+
+    Of the name of an asset, why its value for the partition was made, was not made, or is stale.
 
     Raises:
         ValidationError: there is none, or it is no row that has an answer.
+        AssetNotFound, PartitionError: with a partition, when the request makes no sense.
     """
+    if isinstance(item, str) and (partition is not None or item in services.catalog.assets):
+        return why_of(state_of(services, item, partition))
     found = services.database.read(lambda connection: _found(connection, item)) if isinstance(item, str) else item
     answer = why_of(found)
     reason = waits_for(services, found) if isinstance(found, Run) else None
@@ -239,7 +259,46 @@ def _delivery(row: Delivery) -> Why:
     return Why("delivery", str(row.id), row.status, row.error, sentence, row)
 
 
+def _asset(state: AssetState) -> Why:
+    partition, made, newest = encode_partition(state.partition), state.made, state.newest
+    words = {
+        "what": _subject(state.asset.name, state.partition),
+        "made": "it was made" if made is None else _made_by(state),
+        "version": state.asset.code_version,
+        "before": None if made is None else made.code_version,
+        "freshness": duration_text(state.asset.freshness or 0.0),
+        "upstream": _upstream(state),
+        "never": "nobody has asked for it" if newest is None else "it was never made",
+    }
+    if newest is not None and newest.status is MaterializationStatus.SUCCESS:
+        words["never"] = f"what run {newest.run_id} made was declared invalid"
+    sentence = ASSETS[state.reason].format(**words)
+    if newest is not None and newest.status is not MaterializationStatus.SUCCESS:
+        since = "Since then: " if made is not None else ""
+        sentence = f"{sentence} {since}{_materialization(newest).sentence}"
+    status = "stale" if state.stale else "fresh"
+    identifier = f"{state.asset.name}@{partition}" if partition else state.asset.name
+    return Why("asset", identifier, status, state.reason, sentence, state, stale=state.stale)
+
+
+def _made_by(state: AssetState) -> str:
+    assert state.made is not None
+    by = state.made
+    asked = "by hand" if by.source_name is None else f"by {by.source_kind} {by.source_name}"
+    return f"run {by.row.run_id}, asked for {asked}, made it at {_at(by.row.completed_at)}"
+
+
+def _upstream(state: AssetState) -> str:
+    if state.because is None:
+        return _cut(state.problem)
+    name, encoded = state.because
+    place = _subject(name, decode_partition(encoded))
+    newer = state.reason is Staleness.UPSTREAM_NEWER
+    return place if newer else f"{place}, of which it is made, has no value"
+
+
 _ANSWERS: Mapping[type, Callable[[Any], Why]] = {
+    AssetState: _asset,
     Conflict: _conflict,
     Delivery: _delivery,
     EvaluationRow: _evaluation,
