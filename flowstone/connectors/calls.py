@@ -19,6 +19,7 @@ from flowstone.connectors.router import wake_router
 from flowstone.connectors.task_clock import tasks_changed
 from flowstone.connectors.tasks import ScheduledTask, checked
 from flowstone.core.keywords import check_keywords
+from flowstone.core.names import check_name
 from flowstone.errors import ValidationError, shown
 from flowstone.runs.services import Services
 from flowstone.state.connection import Connection
@@ -161,14 +162,14 @@ class Connectors:
         tasks_changed(services)
         return made
 
-    def emit(self, event_type: str, payload: Any = None) -> str:
-        """Emit an event; its id, after the commit.
+    def emit(self, event_type: str, payload: Any = None, *, event_id: str | None = None) -> str:
+        """Emit an event; its id, after the commit. Under one `event_id` it is emitted once, however often it is asked.
 
         Raises:
-            ValidationError: the type is no name, or JSON can't hold the payload.
+            ValidationError: the type or the id is no name, or JSON can't hold the payload.
         """
         services, asked = self._services(), events.emission(event_type, payload)
-        event_id = f"evt_{services.fresh_id()}"
+        event_id = f"evt_{services.fresh_id()}" if event_id is None else check_name("event id", event_id)
         services.database.transact(
             lambda connection: events.emit(connection, event_id, asked, now=services.clock.now())
         )

@@ -171,13 +171,13 @@ def _within(
         connection.begin(write=True)
         _hold(connection, delivery)
         awaited(delivery.handler.call(*arguments, connection=connection.driver))
-        failpoint("event.after_call")
+        failpoint("event.after_write")
         if not connection.in_transaction:
             expected = "expected the handler to leave the transaction of its connection open, and it ended it"
             raise ValidationError(f"{expected}: let it neither commit nor roll back", event_id=delivery.event.id)
         written = succeed(connection, services, delivery, context.effects, duration=None)
         connection.commit()
-        failpoint("event.after_commit")
+        failpoint("event.after_own_commit")
         return written
     finally:
         connection.rollback()

@@ -30,6 +30,8 @@ class Service:
         self.items = 0
         self.pushed: dict[str, bool] = {}
         self.asked: dict[str, bool] = {}
+        self.emitted: dict[str, bool] = {}
+        self.filled: dict[str, bool] = {}
         self.lives = 0
         command = [sys.executable, str(PROGRAM), url, str(folder)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -66,11 +68,15 @@ class Service:
         self.items += ITEMS
         self.pushed |= {f"push-{self.lives}{number}": False for number in range(PUSHES)}
         self.asked |= {f"{kind}-{self.lives}": False for kind in ("ask", "gate", "late")}
+        self.emitted |= {f"order-{self.lives}": False}
+        self.filled |= {f"fill-{self.lives}": False}
         for order in orders:
             word, *identifier = order.split()
             (self.asked if word == "ask" else self.pushed).update(dict.fromkeys(identifier, False))
         told = [f"push {name}" for name, known in self.pushed.items() if not known]
         told += [f"ask {name}" for name, known in self.asked.items() if not known]
+        told += [f"emit {name}" for name, known in self.emitted.items() if not known]
+        told += [f"fill {name}" for name, known in self.filled.items() if not known]
         told += [order for order in orders if " " not in order]
         self._orders.write("".join(f"{line}\n" for line in (f"life {point}", *told)).encode())
         self._orders.flush()
@@ -96,8 +102,8 @@ class Service:
             word, *words = line.decode().split()
             if word == wanted:
                 yield words
-            elif word in ("pushed", "asked"):
-                (self.pushed if word == "pushed" else self.asked)[words[0]] = True
+            elif word in ("pushed", "asked", "emitted", "filled"):
+                getattr(self, word)[words[0]] = True
 
     def _more(self, deadline: float) -> bytes:
         if not select([self._answers], [], [], max(0.0, deadline - time.monotonic()))[0]:

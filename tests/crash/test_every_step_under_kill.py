@@ -22,6 +22,7 @@ import pytest
 
 import flowstone
 from flowstone.failpoints import FAIL_POINTS
+from flowstone.state.migrate import migrations
 
 SETTLED = "('triggered', 'no_trigger')"
 FIRST = ["migration.before_commit", "migration.after_commit", "start.after_register", "sensor.after_first_cursor"]
@@ -103,13 +104,13 @@ def select_from(url: str, *queries: str) -> list[list[tuple[Any, ...]]]:
 def check_nothing_is_lost_or_doubled(service: Any, death: str) -> None:
     """What holds at any time, whoever died when."""
     try:
-        [[tables]] = select_from(service.url, "select count(*) from schema_version")
+        [steps] = select_from(service.url, "select number from schema_version")
     except (sqlite3.OperationalError, psycopg.errors.UndefinedTable):
-        tables = None
-    if tables is None:
+        steps = []
+    if len(steps) < len(migrations()):
         assert not any(service.pushed.values()), death
         return
-    settled, pushes, asks, runs, items, ticks = select_from(
+    settled, pushes, asks, runs, items, ticks, events, paid, backfills = select_from(
         service.url,
         f"select eval_key from evaluation where status in {SETTLED} group by eval_key having count(*) > 1",
         f"select eval_key from evaluation where trigger = 'push' and status in {SETTLED}",
@@ -117,11 +118,16 @@ def check_nothing_is_lost_or_doubled(service: Any, death: str) -> None:
         "select source_name, partition from run where source_name <> 'pulse' or source_name is null",
         "select partition from outbox",
         "select schedule, scheduled_for, run_id from tick",
+        "select event_id from event_log where event_type = 'order'",
+        "select resource from audit where event_type = 'paid'",
+        "select backfill_id from backfill",
     )
     assert settled == [], death
     assert {name for name, known in service.pushed.items() if known} <= {key[0].rpartition(":")[2] for key in pushes}
     assert {name for name, known in service.asked.items() if known} <= {key for [key] in asks}, death
-    for doubled in (runs, items, [tick[:2] for tick in ticks], [tick[2:] for tick in ticks if tick[2]]):
+    assert {name for name, known in service.emitted.items() if known} <= {id for [id] in events}, death
+    assert {name for name, known in service.filled.items() if known} <= {id for [id] in backfills}, death
+    for doubled in (runs, items, paid, [tick[:2] for tick in ticks], [tick[2:] for tick in ticks if tick[2]]):
         assert [one for one, count in Counter(doubled).items() if count > 1] == [], death
 
 
@@ -131,6 +137,8 @@ def check_all_is_done(service: Any) -> None:
     check_sources(service)
     check_runs(service)
     check_approvals_and_lineage(service)
+    check_events(service)
+    check_backfills(service)
     for schedule in ("beat", "pulse"):
         check_ticks(service, schedule)
 
@@ -200,6 +208,41 @@ def check_approvals_and_lineage(service: Any) -> None:
     assert sorted(name for [name] in decisions) == sorted(f"approval:{identifier}" for identifier, *_ in approvals)
     assert sorted((run, name) for run, name, _ in edges) == sorted((run, n) for [run] in made for n in ("raw", "side"))
     assert {run for run, *_ in edges} <= {run for *_, run in edges}
+
+
+def check_events(service: Any) -> None:
+    """Each event was handled once in effect: one run, one event that follows, one row of the handler's own."""
+    orders, follow, paid, runs, open_ones, letters, queued = select_from(
+        service.url,
+        "select event_id from event_log where event_type = 'order'",
+        "select event_id from event_log where event_type = 'paid'",
+        "select resource from audit where event_type = 'paid'",
+        "select run_key from run where source_kind = 'connector'",
+        "select event_id from event_log where event_id not in ("
+        "select event_id from event_attempt where result in ('handled', 'missed'))",
+        "select id from dead_letter",
+        "select msg_id from queue_message",
+    )
+    emitted = sorted(service.emitted)
+    assert sorted(id for [id] in orders) == sorted(name for [name] in paid) == emitted
+    assert sorted(id for [id] in follow) == sorted(f"{id}:0" for id in emitted)
+    assert sorted(key for [key] in runs) == sorted(f"event:{id}" for id in emitted)
+    assert (open_ones, letters, queued) == ([], [], [])
+
+
+def check_backfills(service: Any) -> None:
+    """Each backfill was made, each of its partitions by one run of its own."""
+    backfills, partitions, runs = select_from(
+        service.url,
+        "select backfill_id, status from backfill",
+        "select run_id, backfill_id, partition, status from backfill_partition",
+        "select run_id from run where source_kind = 'backfill'",
+    )
+    assert sorted(backfills) == [(name, "success") for name in sorted(service.filled)]
+    wanted = sorted((name, f"{name}-{letter}") for name in service.filled for letter in "ab")
+    assert sorted((name, partition) for _, name, partition, _ in partitions) == wanted
+    assert {status for *_, status in partitions} == {"success"}
+    assert sorted(run_id for run_id, *_ in partitions) == sorted(run_id for [run_id] in runs)
 
 
 def check_ticks(service: Any, schedule: str) -> None:

@@ -5,6 +5,8 @@ usage: load.py URL FOLDER. It reads orders from its standard input and answers o
     life POINT    fork a life, which dies at POINT, or nowhere when that is `-`: `born PID`, and at last `ended STATUS`
     push ID       in a life: push a message; `pushed ID` when it is acknowledged
     ask ID        in a life: ask for a run; `asked ID` when it is acknowledged
+    fill ID       in a life: start a backfill, pause it and resume it; `filled ID` when that is acknowledged
+    emit ID       in a life: emit an event; `emitted ID` when it is acknowledged
     stop          in a life: wait for a slow call, and stop without waiting for its end
     drain         in a life: finish everything, and stop
 
@@ -21,7 +23,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ import gevent  # noqa: F401 - imported once, not in each life
 
 import flowstone as fs
 from actors.testing import crash
+from flowstone.connectors.events import QUEUE
+from flowstone.connectors.task_clock import tasks_changed
 from flowstone.failpoints import arm
 from flowstone.io import FilesIO
 from flowstone.sensors import Push, TriggerEvent
@@ -167,10 +171,53 @@ def approve(_message: object = None) -> None:
                 runtime.approvals.approve(approval.id, by="people")
 
 
+def order(event: Any, context: Any) -> None:
+    """The handler of an event, of which a run and another event come."""
+    note("order", event.id)
+    context.materialize("beat", partition=event.payload)
+    context.emit("paid", event.payload)
+
+
+def paid(event: Any, *, connection: Any) -> None:
+    """A handler that writes in the transaction of its event."""
+    note("paid", event.id)
+    values = f"('paid', 'load', '{event.payload}', '{{}}', '2025-01-15T00:00:00.000000Z')"
+    connection.execute(f"insert into audit (event_type, actor, resource, details, at) values {values}")
+
+
+runtime.connectors.on_event("order", order, vt="200ms", max_deliveries=1000)
+runtime.connectors.on_event("paid", paid, vt="200ms", max_deliveries=1000)
+runtime.connectors.on_event("tock", lambda event: note("tock", event.id), vt="200ms", max_deliveries=1000)
+
+
+def emit(identifier: str) -> None:
+    """Emit an event under an id that is also the partition of its run."""
+    runtime.connectors.emit("order", identifier, event_id=identifier)
+    tell(f"emitted {identifier}")
+
+
+def fill(identifier: str) -> None:
+    """Start a backfill under an id, as a life before may have done."""
+    runtime.backfills.start("beat", [f"{identifier}-a", f"{identifier}-b"], max_parallel=1, id=identifier)
+    with suppress(fs.ValidationError):  # that life, or this one, may have finished it
+        runtime.backfills.pause(identifier)
+        runtime.backfills.resume(identifier)
+    tell(f"filled {identifier}")
+
+
+def fall_behind() -> None:
+    """Let a task that fires each minute be some minutes late, so that it fires in each life."""
+    runtime.connectors.create_scheduled_task("tock", "* * * * *", event_type="tock")
+    sql, then = "update scheduled_tasks set accounted_until = :then", datetime.now(UTC) - timedelta(minutes=3)
+    runtime._services.database.transact(lambda connection: connection.execute(sql, then=then))
+    tasks_changed(runtime._services)
+
+
 def serve() -> None:
     """One life, to its end."""
     callers = []
     with runtime:
+        threading.Thread(target=fall_behind, daemon=True).start()
         runtime.pubsub.subscribe("approvals", approve)
         threading.Thread(target=approve, daemon=True).start()
         for schedule in runtime.schedules.list():
@@ -178,8 +225,8 @@ def serve() -> None:
                 runtime.schedules.resume(schedule.name)
         for order in orders:
             word, *rest_of_order = order.decode().split()
-            if word in ("push", "ask"):
-                callers.append(threading.Thread(target={"push": push, "ask": ask}[word], args=rest_of_order))
+            if word in CALLS:
+                callers.append(threading.Thread(target=CALLS[word], args=rest_of_order))
                 callers[-1].start()
             elif word == "stop":
                 slow.wait(10)
@@ -196,7 +243,13 @@ def serve() -> None:
                     approve()
                     rest(0.01)
                     runtime.drain(timeout=60)
+                while runtime.queue.metrics(QUEUE).queue_length:
+                    rest(0.01)
+                runtime.drain(timeout=60)
                 return
+
+
+CALLS = {"push": push, "ask": ask, "emit": emit, "fill": fill}
 
 
 for line in orders:
