@@ -25,6 +25,7 @@ the subject under `sensor`, `schedule`, `asset` or `run_id`.
 | `flowstone.io.exception` | `duration` | the same, `error error_type` |
 | `flowstone.approval.requested` | `waited` | `approval_id run_id partition message by reason` |
 | `flowstone.approval.approved` `rejected` `modified` `escalated` `expired` | `waited` | the same |
+| `flowstone.resource.up` `down` | `failures` | `resource reason` |
 | `flowstone.actor.restart` | `restarts` | `actor reason`, and `sensor` for the actor of one |
 
 Handlers run on the executor for user code, never in an actor: each gets its events one after the other, in order. One
