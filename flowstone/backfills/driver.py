@@ -27,6 +27,7 @@ from flowstone.state.store_actor import TOPIC, StoreChanged
 __all__ = ["Backfills", "go_on", "waiting_key"]
 
 STORE_RETRY = 0.5
+NEWS = "backfill:"
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def go_on(services: Services, identifier: str) -> None:
 
 def waiting_key(identifier: str) -> str:
     """Under which key one waits for news of a backfill."""
-    return f"backfill:{identifier}"
+    return NEWS + identifier
 
 
 class Backfills(Actor):
@@ -182,8 +183,8 @@ class Backfills(Actor):
         self.send_after(STORE_RETRY, again)
 
     def _left(self, run_id: str) -> None:
-        """On any thread: somebody is done with a run."""
-        if run_id in self.runs or self.stepping:
+        """On any thread: somebody is done with a run, or there is news of a backfill, which is ours anyway."""
+        if not run_id.startswith(NEWS) and (run_id in self.runs or self.stepping):
             self._post(Left(run_id))
 
     def _post(self, message: object) -> None:

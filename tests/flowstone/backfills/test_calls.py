@@ -237,6 +237,12 @@ def test_a_client_starts_pauses_and_cancels_beside_a_service(mill: Mill, make_st
         mill.gate.set()
 
 
+def test_several_backfills_go_on_at_once_and_come_to_rest(mill: Mill, light: fs.Runtime) -> None:
+    ids = [light.backfills.start("raw", f"202{year}-01-01..202{year}-01-20").id for year in range(5, 9)]
+    assert [light.backfills.wait(id, timeout=PATIENCE).succeeded for id in ids] == [20] * 4
+    light.drain(timeout=PATIENCE)
+
+
 def test_backfills_are_listed_newest_first(light: fs.Runtime) -> None:
     ids = [light.backfill("raw", partitions=f"2025-01-0{day}").id for day in (1, 2, 3)]
     assert [row.id for row in light.backfills.list()] == ids[::-1]
