@@ -166,8 +166,7 @@ def _within(
     services: Services, delivery: Delivery, context: EventContext, arguments: tuple[Any, ...]
 ) -> Written:
     """Call the handler within the transaction that ends its message."""
-    connection = services.database.apart()
-    try:
+    with services.database.apart() as connection:
         connection.begin(write=True)
         _hold(connection, delivery)
         awaited(delivery.handler.call(*arguments, connection=connection.driver))
@@ -179,9 +178,6 @@ def _within(
         connection.commit()
         failpoint("event.after_own_commit")
         return written
-    finally:
-        connection.rollback()
-        connection.close()
 
 
 def _hold(connection: Connection, delivery: Delivery) -> None:

@@ -6,8 +6,8 @@ have connections of their own and never wait.
 
 import importlib
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, Self, TypeVar
 
 from actors.backends.work import WorkCount
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 Synchronous = Literal["FULL", "NORMAL"]
 
+SPARE = 16
+"""Connections beside the writer's and the readers' that are kept for the next transaction apart."""
+
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process that writes."""
 
@@ -50,6 +53,8 @@ class Database:
         self.private = server.private
         self.shared = server.shared
         self._server = server
+        self._spare: list[Connection] = []
+        resources.callback(self._close_spare)
         self._server = server
         self._writer = writer
         self._readers = readers
@@ -162,15 +167,32 @@ class Database:
         """
         self._readers.read_later(query, then)
 
-    def apart(self) -> Connection:
-        """A connection of the caller's own, for a transaction in which users' code takes part; closed by the caller.
+    @contextmanager
+    def apart(self) -> Iterator[Connection]:
+        """A connection of the caller's own, for a transaction in which users' code takes part.
 
-        Its commits are those of another connection: whoever listens to outside commits hears of them.
+        What it has not committed at the end is lost. Its commits are those of another connection: whoever listens to
+        outside commits hears of them.
 
         Raises:
             StoreUnavailable: no connection can be made.
         """
-        return Connection(self._server.apart())
+        try:
+            connection = self._spare.pop()
+        except IndexError:
+            connection = Connection(self._server.apart())
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+            if connection.lost or len(self._spare) >= SPARE:
+                connection.close()
+            else:
+                self._spare.append(connection)
+
+    def _close_spare(self) -> None:
+        while self._spare:
+            self._spare.pop().close()
 
     def on_outside_commit(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call back when another process has committed, within a second; returns what takes the listener back.
