@@ -97,6 +97,9 @@ class Materializer(Actor):
         services, asset = self.services, self.services.catalog.assets[started.asset]
         call = services.calls.begin(self.claim.lease.run_id, asset.name, self.claim.partition)
         attempt = Attempt(services, self.claim, asset, started, call)
+        if asset.process:
+            # What may be killed is looked after: the run may be cancelled in another process.
+            services.pubsub.subscribe(TOPIC, self.ref)
         events.attempt_started(services, self.claim, started)
         services.executor.submit(
             execute,
