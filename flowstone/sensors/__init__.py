@@ -1,6 +1,7 @@
 """Sensors: they look at something outside, and ask for runs when something arrives."""
 
 from flowstone.sensors.builtin.asset_updated import AssetUpdated
+from flowstone.sensors.builtin.database import DatabaseChange
 from flowstone.sensors.builtin.file_arrival import FileArrival
 from flowstone.sensors.builtin.push import Push
 from flowstone.sensors.builtin.s3 import S3FileArrival
@@ -13,6 +14,7 @@ from flowstone.sensors.spec import SensorSpec
 __all__ = [
     "Arrival",
     "AssetUpdated",
+    "DatabaseChange",
     "FileArrival",
     "NoTrigger",
     "Poll",
