@@ -158,8 +158,10 @@ def test_futures_cross_threads_both_ways():
                 setter.join()
 
 
-@pytest.mark.parametrize(("backend", "children"), [("greenlets", 10_000), ("threads", 1_000)])
-def test_children_started_and_stopped_leave_nothing_behind(backend, children, capsys):
+@pytest.mark.parametrize(
+    ("backend", "children", "alive"), [("greenlets", 10_000, 10_000), ("threads", 3_000, 1_000)]
+)
+def test_children_started_and_stopped_leave_nothing_behind(backend, children, alive, capsys):
     rounds = []
     with System(backend) as system:
         sup = system.start(DynamicSupervisor)
@@ -175,6 +177,7 @@ def test_children_started_and_stopped_leave_nothing_behind(backend, children, ca
             resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
             return (
                 len(gc.get_objects()),
+                sys.getallocatedblocks(),
                 resident,
                 len(os.listdir("/proc/self/fd")),
                 threading.active_count(),
@@ -184,10 +187,11 @@ def test_children_started_and_stopped_leave_nothing_behind(backend, children, ca
 
         class Driver(Actor):
             def receive(self, message):
-                for number in range(children):
-                    sup.start_child(ChildSpec(Named, id=str(number), args=(number,)))
-                for number in range(children):
-                    sup.terminate_child(str(number))
+                for first in range(0, children, alive):
+                    for number in range(first, first + alive):
+                        sup.start_child(ChildSpec(Named, id=str(number), args=(number,)))
+                    for number in range(first, first + alive):
+                        sup.terminate_child(str(number))
 
         driver = system.start(Driver)
         for _ in range(10):
@@ -196,11 +200,14 @@ def test_children_started_and_stopped_leave_nothing_behind(backend, children, ca
             rounds.append(measure())
     with capsys.disabled():
         print(
-            f"\n{backend}, {children} children a round: objects, KiB resident, descriptors, threads, names, subscribers"
+            f"\n{backend}, {children} children a round:"
+            " objects, blocks of memory, KiB resident, descriptors, threads, names, subscribers"
         )
         print(*rounds, sep="\n")
     first, last = rounds[1], rounds[-1]
-    assert all(row[4:] == (0, 0) for row in rounds)
+    assert all(row[5:] == (0, 0) for row in rounds)
     assert abs(last[0] - first[0]) < 1000, "objects are left behind"
-    assert last[1] - first[1] < 20 * 1024, "memory is left behind"
-    assert abs(last[2] - first[2]) <= 2 and abs(last[3] - first[3]) <= 2
+    assert last[1] - first[1] < 3000, "memory is left behind"
+    # What is resident grows by some rounds' holes in Python's arenas, then stays; the blocks in use don't.
+    assert last[2] - first[2] < 32 * 1024
+    assert abs(last[3] - first[3]) <= 2 and abs(last[4] - first[4]) <= 2
