@@ -161,6 +161,18 @@ def test_cancelling_a_run_kills_its_worker(start: Callable[..., fs.Runtime], pip
     assert runtime.runs.get(handle.run_id).status == "cancelled"
 
 
+def test_a_run_that_a_client_cancels_ends_its_worker_too(
+    start: Callable[..., fs.Runtime], pipe: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    runtime = start(shop(), store=url)
+    handle = runtime.materialize_async("hang", partition=str(pipe))
+    descriptor = descriptor_of(pipe)
+    with fs.Client(shop(), store=url) as client:
+        assert client.runs.cancel(handle.run_id)
+    assert has_ended(descriptor)
+
+
 def test_a_stop_puts_the_run_back_and_kills_its_worker(start: Callable[..., fs.Runtime], pipe: Path) -> None:
     runtime = start(shop())
     runtime.materialize_async("hang", partition=str(pipe))
