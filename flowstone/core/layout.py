@@ -72,7 +72,7 @@ def _own(asset: str) -> Point:
 
 
 def _levels(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """The layer of each asset: behind all that it depends on; one that depends on nothing is before its first reader."""
+    """The layer of each asset: behind what it depends on; of one without, just before its first reader."""
     level: dict[str, int] = {}
     for asset, names in needs.items():
         level[asset] = max((level[name] + 1 for name in names), default=0)
