@@ -14,7 +14,7 @@ from actors.pubsub import PubSub
 from flowstone.connectors.handlers import Handlers
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
-from flowstone.errors import ValidationError, did_you_mean, shown
+from flowstone.errors import ValidationError, shown
 from flowstone.executors.processes import ProcessExecutor
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.io import FilesIO, IOManager, MemoryIO
@@ -207,29 +207,11 @@ def checked_catalog(settings: Settings) -> Catalog:
     Raises:
         ValidationError: they do not.
     """
-    catalog = check_together(settings.pipelines)
+    names = None if settings.resources is None else settings.resources.names
+    catalog = check_together(settings.pipelines, resources=names)
     _check_managers(catalog, settings.io)
-    if settings.resources is not None:
-        _check_required(catalog, settings.resources)
     Limits.of(catalog, settings.pools)
     return catalog
-
-
-def _check_required(catalog: Catalog, resources: ResourceBook) -> None:
-    problems = [
-        ValidationError(
-            f"{asset.location}: asset {asset.name!r} requires {name!r}, which is no resource of the runtime"
-            f"{did_you_mean(name, resources.names)}",
-            asset=asset.name,
-            name=name,
-        )
-        for asset in catalog.assets.values()
-        for name in asset.requires
-        if name not in resources.names
-    ]
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise ValidationError(f"{len(problems)} problems found:\n{lines}", problems=tuple(problems))
 
 
 def _check_managers(catalog: Catalog, managers: Mapping[str, IOManager]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from flowstone.core.asset import Asset
 from flowstone.core.catalog import Catalog
 from flowstone.core.graph import Graph
 from flowstone.core.names import check_name, is_name
-from flowstone.errors import AssetNotFound, CycleError, FlowstoneError, ValidationError, shown
+from flowstone.errors import AssetNotFound, CycleError, FlowstoneError, ValidationError, did_you_mean, shown
+from flowstone.resources.resource import check_resources
 from flowstone.schedules.schedule import Schedule
 from flowstone.sensors.sensor import Sensor
 from flowstone.sensors.spec import SensorSpec
@@ -22,6 +23,8 @@ T = TypeVar("T", Asset, Schedule, SensorSpec)
 class Pipeline:
     """A named collection of definitions, each refused where it is made when it is wrong by itself.
 
+    `resources`, by name, are there for every runtime of the pipeline; a runtime's own come first.
+
     >>> shop = Pipeline("shop")
     >>> @shop.asset
     ... def raw(context): return [1, 2]
@@ -31,8 +34,9 @@ class Pipeline:
     (['raw', 'total'], None)
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, resources: Mapping[str, Any] | None = None) -> None:
         self.name = check_name("pipeline", name)
+        self.resources = check_resources(resources or {})
         self._assets: dict[str, Asset] = {}
         self._schedules: dict[str, Schedule] = {}
         self._sensors: dict[str, SensorSpec] = {}
@@ -112,7 +116,7 @@ class Pipeline:
         Raises:
             ValidationError: its `problems` are the single errors, each with file and line.
         """
-        check_together([self])
+        check_together([self], resources=self.resources or None)
 
     def _put_asset(self, asset: Asset) -> Asset:
         return self._put(self._assets, "asset", asset)
@@ -126,15 +130,15 @@ class Pipeline:
         return value
 
 
-def check_together(pipelines: Iterable[Pipeline]) -> Catalog:
-    """The assets of all these pipelines, when the definitions fit together.
+def check_together(pipelines: Iterable[Pipeline], *, resources: Collection[str] | None = None) -> Catalog:
+    """The assets of all these pipelines, when the definitions fit together, and with the names of `resources` if known.
 
     Raises:
         ValidationError: they do not; its `problems` are the single errors, each with file and line.
     """
     together = list(pipelines)
     catalog = Catalog(asset for pipeline in together for asset in pipeline.assets)
-    problems = [*catalog.problems(), *_twice(together)]
+    problems = [*catalog.problems(), *_twice(together), *_missing_resources(catalog, resources)]
     for pipeline in together:
         targeting: list[Schedule | SensorSpec] = [*pipeline.schedules, *pipeline.sensors]
         for definition in targeting:
@@ -143,6 +147,17 @@ def check_together(pipelines: Iterable[Pipeline]) -> Catalog:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise ValidationError(f"{len(problems)} problems found:\n{lines}", problems=tuple(problems))
     return catalog
+
+
+def _missing_resources(catalog: Catalog, resources: Collection[str] | None) -> Iterator[FlowstoneError]:
+    if resources is None:
+        return
+    for asset in catalog.assets.values():
+        for name in asset.requires:
+            if name not in resources:
+                unknown = f"asset {asset.name!r} requires {name!r}, which is no resource"
+                hint = did_you_mean(name, resources)
+                yield ValidationError(f"{asset.location}: {unknown}{hint}", asset=asset.name, name=name)
 
 
 def _twice(pipelines: list[Pipeline]) -> Iterator[FlowstoneError]:

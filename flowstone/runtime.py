@@ -24,6 +24,7 @@ from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
 from flowstone.resources.book import ResourceBook
 from flowstone.resources.calls import Resources
+from flowstone.resources.resource import check_resources
 from flowstone.running import Running, start
 from flowstone.runs.calls import ask
 from flowstone.runs.records import Record
@@ -78,7 +79,8 @@ class Runtime(Groups):
         if backend not in BACKENDS:
             raise ValidationError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(backend)}")
         managers, default = io_managers_of(store, io_managers or {}, io_manager)
-        book = ResourceBook(resources)
+        own = check_resources(resources or {})
+        book = ResourceBook({**{name: value for p in pipelines for name, value in p.resources.items()}, **own})
         self._resources = Resources(book)
         self._settings = Settings(
             url=store,

@@ -201,12 +201,32 @@ def test_a_teardown_that_fails_stops_no_other(start: Any, thing: Any, caplog: py
 
 
 def test_an_unknown_name_is_refused_at_the_start_with_the_nearest(start: Callable[..., fs.Runtime]) -> None:
-    message = "requires 'warehose', which is no .*did you mean 'warehouse'"
+    message = "requires 'warehose', which is no resource; did you mean 'warehouse'"
     with pytest.raises(fs.ValidationError, match=message) as caught:
         start(shop("warehose"), resources={"warehouse": 5})
     assert [problem.type for problem in caught.value.problems] == ["validation_error"]
     with pytest.raises(fs.ValidationError, match="no resource 'warehose'; did you mean 'warehouse'"):
         start(resources={"warehouse": 5}).resources.get("warehose")
+
+
+def test_a_pipeline_brings_resources_and_a_runtime_replaces_them_by_name(start: Any) -> None:
+    pipeline = fs.Pipeline("shop", resources={"region": "eu", "limit": 5})
+    pipeline.asset(lambda context: [context.resources.region, context.resources.limit], name="a", requires=["region"])
+    pipeline.asset(lambda context: [context.resources[name] for name in context.resources], name="b", requires=["limit"])
+    runtime = start(pipeline, resources={"limit": 6})
+    assert runtime.resources.get("region") == "eu"
+    assert runtime.materialize("b").value == [6]
+
+
+def test_a_check_of_a_pipeline_that_brings_resources_reports_unknown_ones_with_the_rest() -> None:
+    pipeline = fs.Pipeline("shop", resources={"warehouse": 5})
+    pipeline.asset(lambda context, raw: raw, name="uses", requires=["warehose"])
+    with pytest.raises(fs.ValidationError) as caught:
+        pipeline.check()
+    assert [problem.type for problem in caught.value.problems] == ["asset_not_found", "validation_error"]
+    unknown = fs.Pipeline("other")
+    unknown.asset(lambda context: 1, name="uses", requires=["given by the runtime".replace(" ", "_")])
+    unknown.check()
 
 
 @pytest.mark.parametrize(
