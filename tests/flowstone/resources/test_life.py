@@ -211,11 +211,9 @@ def test_an_unknown_name_is_refused_at_the_start_with_the_nearest(start: Callabl
 
 def test_a_pipeline_brings_resources_and_a_runtime_replaces_them_by_name(start: Any) -> None:
     pipeline = fs.Pipeline("shop", resources={"region": "eu", "limit": 5})
-    pipeline.asset(lambda context: [context.resources.region, context.resources.limit], name="a", requires=["region"])
-    pipeline.asset(lambda context: [context.resources[name] for name in context.resources], name="b", requires=["limit"])
-    runtime = start(pipeline, resources={"limit": 6})
-    assert runtime.resources.get("region") == "eu"
-    assert runtime.materialize("b").value == [6]
+    names = ["limit", "region"]
+    pipeline.asset(lambda context: [context.resources[name] for name in names], name="uses", requires=names)
+    assert start(pipeline, resources={"limit": 6}).materialize("uses").value == [6, "eu"]
 
 
 def test_a_check_of_a_pipeline_that_brings_resources_reports_unknown_ones_with_the_rest() -> None:
@@ -225,7 +223,7 @@ def test_a_check_of_a_pipeline_that_brings_resources_reports_unknown_ones_with_t
         pipeline.check()
     assert [problem.type for problem in caught.value.problems] == ["asset_not_found", "validation_error"]
     unknown = fs.Pipeline("other")
-    unknown.asset(lambda context: 1, name="uses", requires=["given by the runtime".replace(" ", "_")])
+    unknown.asset(lambda context: 1, name="uses", requires=["given_by_a_runtime"])
     unknown.check()
 
 
