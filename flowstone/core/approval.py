@@ -49,8 +49,8 @@ class WaitForApproval:
 
     message: str
     context: Any = None
-    timeout: float | None = None
-    on_timeout: OnTimeout = OnTimeout.EXPIRE
+    timeout: Any = None
+    on_timeout: Any = OnTimeout.EXPIRE
 
     def __post_init__(self) -> None:
         _check_message(self.message)

@@ -10,10 +10,10 @@ from flowstone.approvals.approval import Approval
 from flowstone.approvals.verdicts import Verdict
 from flowstone.audit.who import who
 from flowstone.core.approval import ApprovalStatus, check_json
-from flowstone.errors import ApprovalNotFound, ValidationError, shown
+from flowstone.errors import ApprovalNotFound, StoreUnavailable, ValidationError, shown
 from flowstone.failpoints import failpoint
 from flowstone.runs import approving
-from flowstone.runs.reminding import look_at_deadlines
+from flowstone.runs.reminding import look_at_deadlines, tell_of_slots
 from flowstone.runs.services import Services
 
 __all__ = ["Approvals"]
@@ -89,11 +89,17 @@ class Approvals:
             raise ValidationError(f"expected reason to be a text, got: {shown(reason)}")
         services = self._services
         verdict = Verdict(status=status, by=who(by), reason=reason, payload=payload)
-        decided = services.database.transact(
-            lambda connection: approving.decide(
-                connection, services.catalog.graph, id, verdict, services.clock.now()
+        try:
+            decided = services.database.transact(
+                lambda connection: approving.decide(
+                    connection, services.catalog.graph, id, verdict, services.clock.now()
+                )
             )
-        )
+        except StoreUnavailable:
+            # It may be committed all the same, and who decided may never ask again.
+            services.waiters.stir()
+            tell_of_slots(services)
+            raise
         failpoint("approval.after_decision")
         approving.after_decision(services, decided)
         look_at_deadlines(services)

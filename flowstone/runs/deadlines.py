@@ -20,6 +20,7 @@ from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.approving import Decided, after_decision, expire
 from flowstone.runs.messages import Look
+from flowstone.runs.reminding import tell_of_slots
 from flowstone.runs.services import Services
 from flowstone.state.connection import Connection
 from flowstone.state.store_actor import TOPIC, StoreChanged
@@ -116,6 +117,9 @@ class Deadlines(Actor):
     def _passed(self, outcome: Outcome[tuple[tuple[Decided, ...], datetime | None]]) -> None:
         self.expiring = False
         if not self._succeeded(outcome.error, Alarm()):
+            # It may be committed all the same, and then nobody is told of it again.
+            self.services.waiters.stir()
+            tell_of_slots(self.services)
             return
         failpoint("approval.after_deadline")
         decisions, deadline = outcome.unwrap()

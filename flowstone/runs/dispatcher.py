@@ -26,7 +26,7 @@ from flowstone.runs.leases import Claim, Claimed, claim
 from flowstone.runs.materializer import STORE_RETRY, Materializer
 from flowstone.runs.messages import Claims, Quiesce, Recover, Recovered, Swept, Wake
 from flowstone.runs.recovery import NODE_ENDED, put_back, recover, running_of
-from flowstone.runs.reminding import tell_of_slots
+from flowstone.runs.reminding import look_at_deadlines, tell_of_slots
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.connection import Connection
@@ -186,6 +186,7 @@ class Dispatcher(Actor):
         for run_id, is_over in message.outcome.unwrap().items():
             events.interrupted(self.services, run_id, message.asked.reason)
             tell_of_slots(self.services)
+            look_at_deadlines(self.services)
             if is_over:
                 self.services.waiters.tell(RunLeft(run_id))
                 events.finished(self.services, run_id)

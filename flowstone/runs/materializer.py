@@ -48,6 +48,8 @@ class Materializer(Actor):
         self.errors: dict[str, FlowstoneError] = {}
         self.in_hand: set[str] = set()
         self.due: datetime | None = None
+        self.asked = False
+        self.limited = False
         self._proceed(claim.progress)
 
     def receive(self, message: Any) -> None:
@@ -68,8 +70,15 @@ class Materializer(Actor):
             self._advanced(message.outcome)
 
     def terminate(self, reason: object) -> None:
-        """Revoke what still goes on: a call whose actor is gone stores nothing."""
+        """Revoke what still goes on: a call whose actor is gone stores nothing.
+
+        What others have to hear of may be committed though its answer was lost, so they look once more.
+        """
         self.services.calls.outlive(self.claim.lease.run_id)
+        if self.asked:
+            look_at_deadlines(self.services)
+        if self.limited:
+            tell_of_slots(self.services)
 
     def _proceed(self, progress: Progress) -> None:
         if progress.finished is not None or progress.released:
@@ -95,6 +104,7 @@ class Materializer(Actor):
 
     def _execute(self, started: Started) -> None:
         services, asset = self.services, self.services.catalog.assets[started.asset]
+        self.limited = self.limited or services.limits.concern((asset.name,))
         call = services.calls.begin(self.claim.lease.run_id, asset.name, self.claim.partition)
         attempt = Attempt(services, self.claim, asset, started, call)
         if asset.process:
@@ -135,6 +145,7 @@ class Materializer(Actor):
     def _settle(self, asked: Settle) -> None:
         services, lease = self.services, self.claim.lease
         graph: Graph = services.catalog.graph
+        self.asked = self.asked or isinstance(asked.verdict, Waiting)
         others = self.in_hand - {asked.asset}
         services.database.write(
             lambda connection: settle(
@@ -168,7 +179,7 @@ class Materializer(Actor):
             # Whoever cancelled the run from another process has left the partition to the call, which may be over.
             _release_ended(self.services, self.claim, message.asked.asset)
         events.attempt_ended(self.services, self.claim, message.asked, error if isinstance(error, StaleState) else None)
-        if isinstance(message.asked.verdict, Waiting) and error is None:
+        if isinstance(message.asked.verdict, Waiting):
             failpoint("approval.after_request")
             look_at_deadlines(self.services)
             events.asked(self.services, self.claim.lease.run_id, message.asked.asset)

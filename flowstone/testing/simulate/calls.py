@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from actors import Clock, WorkCount
+from flowstone.core.approval import WaitForApproval
 from flowstone.errors import RuntimeStopped
 from flowstone.executors.call import Call, outcome_of
 from flowstone.executors.threads import ThreadExecutor
@@ -22,7 +23,10 @@ from flowstone.runs.execution import Attempt
 from flowstone.testing.simulate.faults import Dice
 from flowstone.testing.simulate.journal import Journal
 
-__all__ = ["CallBook", "InjectedFault", "Made", "SimulatedExecutor"]
+__all__ = ["ASKED", "CallBook", "InjectedFault", "Made", "SimulatedExecutor"]
+
+ASKED = "asked"
+"""How a call ended that asks people."""
 
 USUAL = 2.0
 """Seconds that a call takes at most, unless it is slow."""
@@ -231,4 +235,6 @@ class SimulatedExecutor(ThreadExecutor):
 
 
 def _ending(outcome: Outcome[Any]) -> str:
-    return "ok" if outcome.error is None else type(outcome.error).__name__
+    if outcome.error is not None:
+        return type(outcome.error).__name__
+    return ASKED if isinstance(outcome.value, WaitForApproval) else "ok"

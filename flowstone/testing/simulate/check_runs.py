@@ -11,7 +11,7 @@ from flowstone.runs.ledger import ALREADY
 from flowstone.runs.recovery import MAX_INTERRUPTIONS
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
-from flowstone.testing.simulate.calls import CallBook, Made
+from flowstone.testing.simulate.calls import ASKED, CallBook, Made
 from flowstone.testing.simulate.violations import Violation
 
 __all__ = ["check_runs"]
@@ -42,14 +42,14 @@ def check_runs(disk: Connection, book: CallBook, *, boot: str, now: datetime) ->
     calls: dict[Key, list[Made]] = defaultdict(list)
     for call in book.made:
         calls[call.run_id, call.asset].append(call)
-    interrupted = _interruptions(disk)
+    interrupted, asked = _interruptions(disk), _questions(disk)
     events = {(row.run_id, row.asset): row.n for row in disk.execute(_EVENTS)}
     for run in disk.execute("select * from run order by id"):
         yield from _check_rest(run, made[run.run_id], boot, now)
         for row in made[run.run_id]:
             key = (run.run_id, row.asset)
             yield from _check_success(row, events.get(key, 0), calls[key])
-            yield from _check_calls(run, row, calls[key], interrupted[key])
+            yield from _check_calls(run, row, calls[key], interrupted[key], asked[key])
         if run.interruptions != interrupted[run.run_id, ""]:
             text = f"it counts {run.interruptions} interruptions, {interrupted[run.run_id, '']} are recorded"
             yield Violation(REPEATS, run.run_id, text)
@@ -62,6 +62,11 @@ def _interruptions(disk: Connection) -> Counter[Key]:
         run_id = row.resource.removeprefix("run:")
         found.update([(run_id, ""), *((run_id, asset) for asset in json_value(row.details)["attempts"])])
     return found
+
+
+def _questions(disk: Connection) -> Counter[Key]:
+    """How often each asset of each run asked people."""
+    return Counter((row.run_id, row.asset) for row in disk.execute("select run_id, asset from approval"))
 
 
 def _check_rest(run: Row, made: list[Row], boot: str, now: datetime) -> Iterator[Violation]:
@@ -93,19 +98,21 @@ def _check_success(row: Row, events: int, calls: list[Made]) -> Iterator[Violati
             yield Violation(ONCE, subject, text)
 
 
-def _check_calls(run: Row, row: Row, calls: list[Made], interrupted: int) -> Iterator[Violation]:
+def _check_calls(run: Row, row: Row, calls: list[Made], interrupted: int, asked: int) -> Iterator[Violation]:
     subject = f"{row.run_id} {row.asset}"
     # A call that only found its dependency missing was no attempt.
     tried = [call for call in calls if call.ended != "DependencyNotReady"]
-    explained = row.failures + interrupted + (row.status in FINISHED_MATERIALIZATIONS)
+    explained = row.failures + interrupted + asked + (row.status in FINISHED_MATERIALIZATIONS)
     if len(tried) > explained:
-        text = f"{len(tried)} calls: {row.failures} failures, {interrupted} interruptions, and it is {row.status}"
-        yield Violation(REPEATS, subject, text)
-    for (attempt, fence), n in Counter((call.attempt, call.fence) for call in tried).items():
+        known = f"{row.failures} failures, {interrupted} interruptions, {asked} questions"
+        yield Violation(REPEATS, subject, f"{len(tried)} calls: {known}, and it is {row.status}")
+    made = (call for call in tried if call.ended != ASKED)
+    for (attempt, fence), n in Counter((call.attempt, call.fence) for call in made).items():
         if n > 1:
             yield Violation(REPEATS, subject, f"{n} calls in attempt {attempt} under fencing number {fence}")
     if row.status == MaterializationStatus.FAILED and run.setbacks + 1 < MAX_INTERRUPTIONS:
-        if not calls or calls[-1].ended == "ok":
+        rejected = (row.error or "").startswith("approval_rejected")
+        if not calls or calls[-1].ended == "ok" or (calls[-1].ended == ASKED) != rejected:
             yield Violation("what fails has failed", subject, f"it is failed ({row.error}), its last call is not")
     if row.status == MaterializationStatus.SKIPPED and row.reason == ALREADY and row.overtaken_by is None:
         yield Violation("what is skipped was made", subject, "no other run has made it")

@@ -21,7 +21,7 @@ _TICKS = "select * from tick where schedule = :schedule and not manual order by 
 _RUN = "select * from run where run_id = :run_id"
 _UNASKED = """
     select run_id, evaluation_id from run r where source_kind = 'schedule'
-    and not exists (select 1 from tick t where t.run_id = r.run_id) order by id
+    and retry_of is null and not exists (select 1 from tick t where t.run_id = r.run_id) order by id
 """
 _MOMENT = timedelta(microseconds=1)
 

@@ -17,7 +17,8 @@ __all__ = ["Dice", "Faults"]
 @checked_keywords
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """How often what goes wrong. Shares are from 0 to 1; `jumps`, `deaths` and `meddling` how many a day, on average.
+    """How often what goes wrong. Shares are from 0 to 1; `jumps`, `deaths`, `meddling` and `deciding` how
+    many a day, on average.
 
     - `raising`, `hanging`, `slow`: shares of the calls of user code
     - `crashes`: share of the messages at which their actor crashes
@@ -27,6 +28,7 @@ class Faults:
     - `jumps`: of the wall clock, forth or back
     - `deaths`: of the process, which is started again on the same store some time later
     - `meddling`: of people, who poll by hand, pause in the middle of a poll or a tick, and resume later
+    - `deciding`: of people, who approve, reject, change or pass on what waits for them, cancel runs, and ask again
 
     Raises:
         ValidationError: a share that is none, or a number below 0.
@@ -45,6 +47,7 @@ class Faults:
     jumps: float = 0.1
     deaths: float = 0.3
     meddling: float = 0.3
+    deciding: float = 0.5
 
     def __post_init__(self) -> None:
         for name in self.kinds():
@@ -69,7 +72,7 @@ class Faults:
         return replace(self, **{kind: 0.0})
 
 
-_DAILY = ("jumps", "deaths", "meddling")
+_DAILY = ("jumps", "deaths", "meddling", "deciding")
 
 
 class Dice:

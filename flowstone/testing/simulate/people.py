@@ -1,4 +1,4 @@
-"""People of a simulated world: they push until they are heard, poll by hand, pause what runs and let it go on."""
+"""People of a simulated world: they push until heard, poll by hand, pause and resume, approve, cancel, ask again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from flowstone.running import Running
+from flowstone.runs.approval_calls import Approvals
+from flowstone.runs.calls import Runs
 from flowstone.sensors.rows import SETTLED
 from flowstone.testing.simulate.feeds import item_name
 from flowstone.testing.simulate.life import Life, Surroundings
@@ -30,6 +32,7 @@ class People:
         self._around = around
         self._life = life
         self._dice = around.dice.of("people")
+        self._deciding = around.dice.of("people who decide")
         polled = [spec.name for each in around.pipelines for spec in each.sensors if spec.sensor.kind == "poll"]
         self._polled = frozenset(polled)
         self._names = [*polled, *(schedule.name for each in around.pipelines for schedule in each.schedules)]
@@ -56,6 +59,29 @@ class People:
             self._do(f"poll {name}", lambda running: running.sensors.poll(name))
         time.after(self._dice.random() * SOON, partial(self._do, f"pause {name}", partial(self._pause, name)))
         time.after(SOON + self._dice.random() * PAUSE, partial(self._resume, name, set()))
+
+    def decide(self) -> None:
+        """Say something of what an asset asks, cancel a run, or ask for one again."""
+        if self._around.dice.fires("deciding"):
+            self._do("decide", self._decide)
+
+    def _decide(self, running: Running) -> None:
+        dice, approvals, runs = self._deciding, Approvals(running.services), Runs(running.services)
+        asked = approvals.list_pending()
+        chosen = dice.random()
+        if asked and chosen < 0.9:
+            approval = dice.choice(asked)
+            say = dice.choice([approvals.approve, approvals.reject, approvals.escalate, None])
+            if say is None:
+                approvals.modify(approval.id, payload={"note": chosen}, by="people")
+            else:
+                say(approval.id, by="people")
+        elif chosen < 0.95:
+            for run in runs.list(limit=1):
+                runs.cancel(run.run_id, by="people")
+        else:
+            for run in runs.list(status="failed", limit=1):
+                runs.retry(run.run_id, by="people")
 
     def _pause(self, name: str, running: Running) -> object:
         return (running.sensors if name in self._polled else running.schedules).pause(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flowstone.core.approval import OnTimeout, WaitForApproval
 from flowstone.core.asset import Retry, RetryPolicy, Skip
 from flowstone.pipeline import Pipeline
 from flowstone.schedules.rules import previous_day
@@ -53,8 +54,21 @@ def _assets(pipeline: Pipeline) -> None:
     def report(context: Any) -> str | Skip:
         return Skip("nothing on Sundays") if context.partition.weekday() == 6 else "report"
 
+    @pipeline.asset(retry=AGAIN, pool="press")
+    def signed(context: Any, left: int) -> Any:
+        if context.approval is not None:
+            return context.approval.by
+        policy = ("expire", "approve", "reject", "escalate")[left % 4]
+        timeout = None if context.partition.day % 5 == 0 else "20h"
+        return WaitForApproval("to be signed", {"left": left}, timeout=timeout, on_timeout=OnTimeout(policy))
+
+    @pipeline.asset(retry=AGAIN, pool="press")
+    def printed(context: Any, signed: str, both: int) -> str:
+        return f"{both}, signed by {signed}"
+
 
 def _schedules(pipeline: Pipeline) -> None:
+    pipeline.schedule("signing", target="+printed", every="100h", overlap="allow")
     pipeline.schedule("nightly", target="+both", cron="15 2 */4 * *", misfire="all")
     pipeline.schedule("reports", target="report", cron="0 8 * * *", timezone="America/New_York", jitter="1h")
     pipeline.schedule("ruled", target="report", cron="30 6 */2 * *", partition=_rule, overlap="queue_one")

@@ -11,6 +11,7 @@ from functools import partial
 
 from flowstone.errors import ValidationError, shown
 from flowstone.pipeline import Pipeline, check_together
+from flowstone.testing.simulate.check_approvals import check_approvals
 from flowstone.testing.simulate.check_runs import check_runs
 from flowstone.testing.simulate.check_sensors import check_feeds, check_sensors
 from flowstone.testing.simulate.check_ticks import check_ticks
@@ -99,6 +100,7 @@ def _violations(world: World) -> Iterator[Violation]:
     yield from check_ticks(disk, now)
     boot = world.life.running.services.boot if world.life is not None and world.life.running is not None else ""
     yield from check_runs(disk, world.around.book, boot=boot, now=now)
+    yield from check_approvals(disk, now=now)
     yield from check_sensors(disk, specs, now=now, calm_from=world.calm_from, longest_wait=world.calm / 2)
     yield from check_feeds(disk, specs, world.feeds, world.people.acknowledged)
 

@@ -116,6 +116,8 @@ class World:
             time.at(at, self._jump)
         for at in dice.moments("meddling", self.days):
             time.at(at, self.people.meddle)
+        for at in dice.moments("deciding", self.days):
+            time.at(at, self.people.decide)
         for pipeline in self.around.pipelines:
             for spec in pipeline.sensors:
                 if isinstance(spec.sensor, Feed | PushedFeed):

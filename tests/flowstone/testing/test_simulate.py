@@ -25,7 +25,7 @@ SEEDS = 200
 SHARE = 5
 HARD = Faults(
     raising=0.08, hanging=0.06, slow=0.1, crashes=0.02, refused=0.05, lost=0.05, late=1.0,
-    jumps=0.5, deaths=3.0, meddling=4.0,
+    jumps=0.5, deaths=3.0, meddling=4.0, deciding=4.0,
 )  # fmt: skip
 PROGRAM = """
 from flowstone.testing import simulate
@@ -69,6 +69,7 @@ def test_nothing_is_violated_where_much_goes_wrong() -> None:
         {"hanging": 0.3, "refused": 0.2},
         {"crashes": 0.05, "lost": 0.2},
         {"meddling": 24.0, "slow": 0.5},
+        {"deciding": 24.0, "lost": 0.1},
         {"jumps": 12.0, "deaths": 4.0},
     ],
     ids=" ".join,
