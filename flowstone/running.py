@@ -141,7 +141,7 @@ class Running:
             run_id: put_back(connection, run_id, now=now, reason=STOPPED, boot=services.boot)
             for run_id in running_of(connection, services.boot)
         }
-        leave(connection, boot=services.boot, now=connection.now() if services.database.shared else now)
+        leave(connection, boot=services.boot, now=_beating(services, connection))
         return left
 
     def _due(self) -> str | None:
@@ -237,7 +237,7 @@ def join_cluster(settings: Settings, services: Services, definitions: Definition
     membership.releases = settings.sensors
 
     def write(connection: Connection) -> Cluster:
-        return join(connection, membership, connection.now() if database.shared else services.clock.now())
+        return join(connection, membership, _beating(services, connection))
 
     cluster = database.transact(write)
     for _look in range(LOOKS):
@@ -249,6 +249,11 @@ def join_cluster(settings: Settings, services: Services, definitions: Definition
     membership.take(cluster)
     if database.shared:
         database.enlist(membership.boot)
+
+
+def _beating(services: Services, connection: Connection) -> datetime:
+    """The instant by the clock by which nodes beat: a real one, unless nobody else can see the store."""
+    return services.clock.now() if services.database.private else connection.now()
 
 
 def start(settings: Settings) -> Running:
