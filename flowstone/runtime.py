@@ -49,7 +49,8 @@ class Runtime(Groups):
     one), `io_managers` (by name, beside `memory` and `files`), `io_manager` (the name of the default one: `files`, or
     `memory` for a memory store), `max_concurrency` (32 runs and user threads), `max_queue` (10,000 unfinished runs,
     past which sensors pause), `pools` (how many assets of a pool execute at once, by name; 1 unless given), `resources`
-    (by name, in the order of their set-up), `system` (a host's own), `scheduler` and `sensors` (whether they run here), `namespace` and `secret` (of run ids).
+    (by name, in the order of their set-up), `system` (a host's own), `scheduler` and `sensors` (whether they run here),
+    `namespace` and `secret` (of run ids).
 
     Raises:
         ValidationError: an option is wrong.
