@@ -4,7 +4,6 @@ Each call opens a connection of its own and closes it: what was stored is commit
 behind, and a server that was restarted is no matter.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import peewee
 import playhouse.db_url
 
+from actors.raw import Lock
 from flowstone.core.names import check_name
 from flowstone.errors import IOManagerError, ValidationError, ValueNotFound, shown
 from flowstone.io.base import IOContext, StoredValue, content_version
@@ -29,7 +29,7 @@ class DatabaseIO:
 
     `url` is any of peewee's: `sqlite:///values.db`, `postgresql://user@host/database`. `format` is "pickle" (any
     picklable value; load only tables that you trust) in column `content`, or "json" in column `document`, which SQL
-    can read. `placement` is "attempt", a row for each attempt, or "stable", one row for each partition.
+    can read. `postgresql+pool://` keeps connections open between calls. `placement` is "attempt", a row for each attempt, or "stable", one row for each partition.
 
     Raises:
         ValidationError: an option is none of these, the URL is not one of peewee's, or names a database that lives no
@@ -55,7 +55,7 @@ class DatabaseIO:
         self.placement = choice("placement", placement, PLACEMENTS)
         self.table = check_name("table", table)
         self._rows = _model(self._database, self.table)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._made = False
 
     def __repr__(self) -> str:

@@ -4,9 +4,9 @@ boto3 is loaded when a value is first stored or loaded. A bucket is written by m
 pickle is asked for, and pickles are read by who asked for them only.
 """
 
-import threading
 from typing import Any, Literal
 
+from actors.raw import Lock
 from flowstone.errors import IOManagerError, ValidationError, ValueNotFound, shown
 from flowstone.io.base import IOContext, StoredValue, content_version
 from flowstone.io.formats import FORMATS, choice
@@ -60,7 +60,7 @@ class S3IO:
         self.placement = choice("placement", placement, PLACEMENTS)
         self._endpoint_url = endpoint_url
         self._given = client
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __repr__(self) -> str:
         options = f"prefix={self.prefix!r}, format={self.format!r}, placement={self.placement!r}"

@@ -114,6 +114,13 @@ def test_two_makers_of_one_table_meet_in_peace(postgres_url: str) -> None:
         assert connection.execute("select document::json ->> 0 from flowstone_value").fetchall() == [("1",)]
 
 
+def test_a_pool_of_peewee_s_keeps_connections_open(postgres_url: str) -> None:
+    manager = DatabaseIO(postgres_url.replace("postgresql://", "postgresql+pool://"))
+    assert [manager.load(CONTEXT, manager.store(replace(CONTEXT, attempt=n), n)) for n in range(3)] == [0, 1, 2]
+    assert len(manager._database._connections) == 1
+    manager._database.close_all()
+
+
 WRITER = """
 import sys
 from flowstone.io import DatabaseIO, IOContext
