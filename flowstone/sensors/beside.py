@@ -28,37 +28,41 @@ from flowstone.sensors.store import Committed
 __all__ = ["poll_beside"]
 
 
-def poll_beside(services: Services, spec: SensorSpec, limit: float | None = None) -> EvaluationRow:
+def poll_beside(
+    services: Services, spec: SensorSpec, limit: float | None = None, by: str | None = None
+) -> EvaluationRow:
     """The evaluation of a poll that this process makes, committed; `limit` is the wait for its calls, in seconds.
+
+    `by` names who asks, for the audit.
 
     Raises:
         SensorNotFound: the sensor was removed.
         TimeoutExceeded: the limit passed, which leaves no trace.
         StoreUnavailable: the store failed.
     """
-    committed, duration = _polled(services, spec, limit)
+    committed, duration = _polled(services, spec, limit, by)
     announce(services, committed, duration=duration)
     return committed.evaluation
 
 
-def _polled(services: Services, spec: SensorSpec, limit: float | None) -> tuple[Committed, float]:
+def _polled(services: Services, spec: SensorSpec, limit: float | None, by: str | None) -> tuple[Committed, float]:
     """The evaluation, committed, and the seconds that the sensor's code took."""
     row = services.database.read(lambda connection: store.read(connection, spec.name))
     while row.cursor_text is None and not row.paused:
         outcome = _waited(services, spec, partial(call_init, spec, Around(services, spec)), limit)
         first = first_cursor(spec, outcome)
         if not isinstance(first, str):
-            return _commit(services, _decided(services, spec, _begin(services, row), first)), outcome.duration
+            return _commit(services, _decided(services, spec, _begin(services, row, by), first)), outcome.duration
         row = services.database.transact(partial(store.initialise, row=row, cursor=first))
-    start = _begin(services, row)
+    start = _begin(services, row, by)
     if row.paused:
         return _commit(services, skip(start, SkipReason.PAUSED, now=services.clock.now())), 0.0
     outcome = _called(services, spec, row.cursor_text or "", limit)
     return _commit(services, _decided(services, spec, start, outcome)), outcome.duration
 
 
-def _begin(services: Services, row: SensorRow) -> Start:
-    return begin(row, services.clock.now(), manual=services.fresh_id())
+def _begin(services: Services, row: SensorRow, by: str | None) -> Start:
+    return begin(row, services.clock.now(), manual=services.fresh_id(), by=by)
 
 
 def _commit(services: Services, evaluation: Evaluation) -> Committed:

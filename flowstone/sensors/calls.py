@@ -80,7 +80,7 @@ class Sensors:
             raise RuntimeStopped(f"sensor {name!r} has no actor at present{where}", name=name) from error
         return ref
 
-    def poll(self, name: str, *, timeout: object = None) -> EvaluationRow:
+    def poll(self, name: str, *, timeout: object = None, by: str | None = None) -> EvaluationRow:
         """Poll a sensor once, after those who asked before, and wait for the evaluation that this makes.
 
         On a paused sensor it is `skipped`. `timeout` is a duration in real time. A sensor that another node polls is
@@ -92,13 +92,15 @@ class Sensors:
             TimeoutExceeded: the timeout passed; the poll goes on.
             ExecutionError: the sensor's actor crashed before it answered.
             RuntimeStopped: this runtime runs no sensors.
+            ValidationError: `by` is no text.
         """
+        asked = Poll(by)
         limit = None if timeout is None else seconds(timeout, "timeout")
         if not self._services.membership.has(polls_of(name)):
-            return self._poll_elsewhere(name, limit)
+            return self._poll_elsewhere(name, limit, by)
         ref = self.ref(name)
         try:
-            evaluation: EvaluationRow = ref.ask(Poll(), timeout=limit)
+            evaluation: EvaluationRow = ref.ask(asked, timeout=limit)
         except AskTimeout as error:
             message = f"the poll of sensor {name!r} did not end within {limit:g} s; it goes on"
             raise TimeoutExceeded(message, name=name) from error
@@ -158,7 +160,7 @@ class Sensors:
 
         Raises:
             SensorNotFound: there is none of this name.
-            ValidationError: it has no such evaluation.
+            ValidationError: it has no such evaluation, or that one is a push's, which leaves no cursor.
         """
         return self._steer(name, partial(steering.rewind, to=to), by)
 
@@ -255,10 +257,10 @@ class Sensors:
                 pass
         self._transact(partial(withdraw, name=name, actor=actor, now=self._services.clock.now()))
 
-    def _poll_elsewhere(self, name: str, limit: float | None) -> EvaluationRow:
+    def _poll_elsewhere(self, name: str, limit: float | None, by: str | None) -> EvaluationRow:
         """The evaluation of a poll beside the node that polls this sensor."""
         for _again in range(BESIDE_TRIES):
-            evaluation = poll_beside(self._services, self._book.get(name), limit)
+            evaluation = poll_beside(self._services, self._book.get(name), limit, by)
             if evaluation.status is not EvaluationStatus.SKIPPED_STALE:
                 break
         return evaluation
@@ -275,6 +277,14 @@ class Sensors:
             except (ActorDeadError, ChildExists):
                 # It is being restarted, or just was, by the book, which holds this sensor already.
                 pass
+
+    def definition(self, name: str) -> SensorSpec:
+        """A sensor as it was defined here.
+
+        Raises:
+            SensorNotFound: there is none of this name here.
+        """
+        return self._book.get(name)
 
     def _supervisor(self) -> DynamicSupervisorRef:
         supervisor: DynamicSupervisorRef | None = self._services.directory.get("sensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowstone.audit.who import who
 from flowstone.durations import seconds
 from flowstone.runs.services import Services
 from flowstone.sensors.beside import poll_beside
@@ -19,7 +20,7 @@ class SensorsBeside(Sensors):
         super().__init__(services, book)
         self._here = services
 
-    def poll(self, name: str, *, timeout: object = None) -> EvaluationRow:
+    def poll(self, name: str, *, timeout: object = None, by: str | None = None) -> EvaluationRow:
         """Poll a sensor once, in this process, and wait for the evaluation that this makes.
 
         On a paused sensor it is `skipped`. The call ends with the sensor's own timeout; `timeout`, a duration in real
@@ -29,6 +30,9 @@ class SensorsBeside(Sensors):
             SensorNotFound: there is none of this name here.
             TimeoutExceeded: `timeout` passed.
             StoreUnavailable: the store failed.
+            ValidationError: `by` is no text.
         """
+        if by is not None:
+            who(by)
         limit = None if timeout is None else seconds(timeout, "timeout")
-        return poll_beside(self._here, self._book.get(name), limit)
+        return poll_beside(self._here, self._book.get(name), limit, by)

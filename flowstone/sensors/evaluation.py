@@ -46,12 +46,16 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is fixed when an evaluation starts: the row that it saw and its key; `epoch` is that of a timer's poll."""
+    """What is fixed when an evaluation starts: the row that it saw and its key.
+
+    `epoch` is that of a timer's poll, `by` who asked for one that somebody asked for.
+    """
 
     row: SensorRow
     cause: Cause
     eval_key: str
     epoch: int | None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,14 @@ class Evaluation:
         return None if self.delay is None else self.at + timedelta(seconds=self.delay)
 
 
-def begin(row: SensorRow, now: datetime, *, manual: str | None = None) -> Start:
-    """Fix what a poll that starts now is known by; `manual` is the fresh id of one that somebody asked for.
+def begin(row: SensorRow, now: datetime, *, manual: str | None = None, by: str | None = None) -> Start:
+    """Fix what a poll that starts now is known by; `manual` is the fresh id of one that `by` asked for.
 
     The epoch of a poll by the timer never repeats, not even when the clock was set back.
     """
     cursor = "none" if row.cursor_text is None else hashlib.sha256(row.cursor_text.encode()).hexdigest()
     if manual is not None:
-        return Start(row, Cause.MANUAL, f"sensor_eval:{row.name}:poll:{manual}:{cursor}", None)
+        return Start(row, Cause.MANUAL, f"sensor_eval:{row.name}:poll:{manual}:{cursor}", None, by)
     interval = max(1, round((row.interval or 0.0) * 1_000_000))
     epoch = (now - _EPOCH) // _MICROSECOND // interval
     if row.last_epoch is not None:

@@ -32,7 +32,8 @@ class Purpose(enum.Enum):
 
 @dataclass(slots=True)
 class Job:
-    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what he waits for.
+    """What is in hand; `manual` is the id of a poll that somebody asked for, `answer` what waits for it,
+    `by` who asked.
 
     `lateness` is how many seconds after its time the timer's poll began, `duration` how many the sensor's code took.
     """
@@ -40,6 +41,7 @@ class Job:
     purpose: Purpose
     manual: str | None = None
     answer: Future[EvaluationRow] | None = None
+    by: str | None = None
     start: Start | None = None
     lateness: float = 0.0
     duration: float = 0.0

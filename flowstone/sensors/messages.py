@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from flowstone.audit.who import who
 from flowstone.outcome import Outcome
 
 __all__ = [
@@ -28,7 +29,19 @@ class Poll:
     """Poll once, now: each message makes an evaluation of its own, in turn. An ask is answered with the evaluation.
 
         runtime.sensors.ref("orders").ask(Poll(), timeout=10)
+
+    `by` names who asks, for the audit; the user of the operating system by default.
+
+    Raises:
+        ValidationError: `by` is no text.
     """
+
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the audit would refuse, before it is in anybody's hand."""
+        if self.by is not None:
+            who(self.by)
 
 
 @dataclass(frozen=True, slots=True)

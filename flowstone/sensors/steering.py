@@ -12,7 +12,7 @@ from datetime import datetime
 from flowstone.audit.store import record
 from flowstone.errors import ValidationError, shown
 from flowstone.runs.store import free_key
-from flowstone.sensors.rows import Fault, SensorRow, standing
+from flowstone.sensors.rows import Cause, Fault, SensorRow, standing
 from flowstone.sensors.store import read
 from flowstone.state.connection import Connection
 from flowstone.state.fields import Json
@@ -79,12 +79,17 @@ def rewind(connection: Connection, name: str, to: str, *, actor: str, now: datet
 
     Raises:
         SensorNotFound: there is no such sensor.
-        ValidationError: it has no such evaluation.
+        ValidationError: it has no such evaluation, or that one is a push's, which knows no cursor.
     """
     before = read(connection, name)
     found = connection.execute("select * from evaluation where sensor = :name and eval_id = :id", name=name, id=to)
     if not found:
         raise ValidationError(f"expected to to be the eval_id of an evaluation of sensor {name!r}, got: {shown(to)}")
+    if found[0].trigger == Cause.PUSH:
+        raise ValidationError(
+            f"expected to to be an evaluation that left a cursor; {to} is of a message that was pushed to sensor {name!r}, "
+            "which leaves none: give the eval_id of a poll"
+        )
     last = found[0].id
     for taken in connection.execute(_TAKEN_SINCE, name=name, last=last):
         free_key(connection, taken.run_key)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from flowstone.audit.store import record as audit
+from flowstone.audit.who import who
 from flowstone.core.catalog import Catalog
 from flowstone.core.partitions import Partition
 from flowstone.core.run import FINISHED_RUNS, Identity, RunStatus
@@ -21,6 +23,7 @@ from flowstone.sensors.evaluation import Evaluation, begin_push, decide_push, sk
 from flowstone.sensors.recording import record, recorded, settle, touch, version_after
 from flowstone.sensors.rows import (
     SETTLED,
+    Cause,
     EvaluationRow,
     EvaluationStatus,
     Fault,
@@ -144,6 +147,7 @@ def commit(connection: Connection, evaluation: Evaluation, *, identity: Identity
     known = recorded(connection, evaluation.start.eval_key)
     if known:
         return Committed(known[0], read(connection, name), tuple(wanted.partition for wanted in evaluation.requests))
+    _audit(connection, evaluation)
     if evaluation.status is EvaluationStatus.SKIPPED:
         return Committed(record(connection, evaluation), touch(connection, evaluation))
     row = _advance(connection, evaluation)
@@ -230,6 +234,15 @@ def find_evaluation(connection: Connection, identifier: str) -> EvaluationRow | 
     """The evaluation of this id, or None."""
     found = connection.execute("select * from evaluation where eval_id = :id", id=identifier)
     return evaluation_of(found[0]) if found else None
+
+
+def _audit(connection: Connection, evaluation: Evaluation) -> None:
+    """Write down who asked for a poll; the timer's need no row beside their own."""
+    start = evaluation.start
+    if start.cause is Cause.MANUAL:
+        details = {"eval_id": evaluation.eval_id}
+        resource = f"sensor:{start.row.name}"
+        audit(connection, "sensor.polled", actor=who(start.by), resource=resource, details=details, at=evaluation.at)
 
 
 def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None:

@@ -101,7 +101,7 @@ class Worker(Actor):
     # -- what is asked for
 
     def _poll_asked(self, message: Poll) -> None:
-        self._queue.append(Job(Purpose.MANUAL, self._services.fresh_id(), self.defer()))
+        self._queue.append(Job(Purpose.MANUAL, self._services.fresh_id(), self.defer(), message.by))
         self._advance()
 
     def _timer_fired(self, message: TimerDue) -> None:
@@ -156,7 +156,7 @@ class Worker(Actor):
         if job.purpose is not Purpose.MANUAL and resting or job.purpose is Purpose.LOOK and not _wants_init(row):
             self._finish()
             return
-        job.start = begin(row, now, manual=job.manual)
+        job.start = begin(row, now, manual=job.manual, by=job.by)
         job.lateness = self._timer.lateness() if job.purpose is Purpose.TIMER else 0.0
         obstacle = self._obstacle(row, opening.backlog)
         if obstacle is None:

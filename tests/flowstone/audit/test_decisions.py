@@ -47,6 +47,7 @@ DECISIONS: list[tuple[str, str, Callable[[fs.Runtime, str | None], Any]]] = [
     ("schedule.paused", "schedule:nightly", lambda r, by: r.schedules.pause("nightly", by=by)),
     ("schedule.triggered", "schedule:nightly", lambda r, by: r.schedules.trigger("nightly", by=by)),
     ("schedule.deleted", "schedule:nightly", lambda r, by: r.schedules.delete("nightly", by=by)),
+    ("sensor.polled", "sensor:orders", lambda r, by: r.sensors.poll("orders", timeout=20, by=by)),
     ("sensor.paused", "sensor:orders", lambda r, by: r.sensors.pause("orders", reason="broken feed", by=by)),
     ("sensor.resumed", "sensor:orders", lambda r, by: r.sensors.resume("orders", by=by)),
     ("sensor.reset", "sensor:orders", lambda r, by: r.sensors.reset("orders", {"seen": 7}, by=by)),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flowstone.errors import AssetNotFound, ExecutionError, SensorNotFound, TimeoutExceeded, ValidationError
-from flowstone.sensors import NoTrigger, PollError, SensorSpec, Trigger
+from flowstone.sensors import NoTrigger, Poll, PollError, Push, SensorSpec, Trigger
+from flowstone.state.fields import json_value
 
 Spec = Callable[..., SensorSpec]
 
@@ -103,6 +104,32 @@ def test_rewind_goes_back_to_what_an_evaluation_left(room: Any, spec: Spec) -> N
     assert set(third.run_ids).isdisjoint(second.run_ids)
     with pytest.raises(ValidationError, match="eval_id"):
         room.sensors.rewind("orders", to="eval_x")
+
+
+def test_rewind_to_a_push_is_refused_and_the_cursor_stays(room: Any) -> None:
+    room.open(SensorSpec("orders", Push(), target="raw"))
+    room.sensors.reset("orders", {"seen": 4})
+    pushed = room.sensors.push("orders", {"day": 1}, message_id="m1")
+    before = room.sensors.get("orders")
+    with pytest.raises(ValidationError, match=f"{pushed.eval_id} is of a message that was pushed.*eval_id of a poll"):
+        room.sensors.rewind("orders", to=pushed.eval_id)
+    assert room.sensors.get("orders") == before
+
+
+def test_each_poll_that_was_asked_for_is_in_the_audit_and_the_timers_are_not(room: Any, spec: Spec) -> None:
+    room.open(spec(Trigger("a"), PollError("x")))
+    asked = [room.sensors.poll("orders", by="ann"), room.sensors.ref("orders").ask(Poll(by="bob"), timeout=20)]
+    room.sensors.pause("orders")
+    asked.append(room.sensors.poll("orders", by="cleo"))
+    room.sensors.resume("orders")
+    room.clock.advance(60)
+    rows = room.database.read(
+        lambda c: c.execute("select actor, details from audit where event_type = 'sensor.polled' order by id")
+    )
+    assert [row.actor for row in rows] == ["ann", "bob", "cleo"]
+    assert [json_value(row.details)["eval_id"] for row in rows] == [each.eval_id for each in asked]
+    with pytest.raises(ValidationError, match="expected by"):
+        room.sensors.poll("orders", by="")
 
 
 def test_history_pages_and_filters(room: Any, spec: Spec) -> None:

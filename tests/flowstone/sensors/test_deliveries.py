@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
@@ -164,6 +165,55 @@ def test_a_callback_that_hangs_blocks_neither_polling_nor_other_sensors(room: An
     threads[0].join(5)
     room.settle()
     assert statuses(room) == ["delivered", "delivered"]
+
+
+class SlowReading:
+    """A store that keeps what was read back for as long as it is held."""
+
+    def __init__(self, database: Any) -> None:
+        self.database, self.held, self.kept, self.read_once = database, False, list[Callable[[], None]](), Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    def read_later(self, query: Any, then: Any) -> None:
+        held = self.held
+
+        def answer(outcome: Any) -> None:
+            if not held:
+                then(outcome)
+                return
+            self.kept.append(lambda: then(outcome))
+            self.read_once.set()
+
+        self.database.read_later(query, answer)
+
+
+def test_a_delivery_that_was_concluded_while_the_store_was_read_is_not_taken_again(room: Any, spec: Spec) -> None:
+    begun, release, calls, stores = Event(), Event(), list[TriggerEvent](), list[SlowReading]()
+
+    def callback(event: TriggerEvent) -> None:
+        calls.append(event)
+        begun.set()
+        assert release.wait(20)
+
+    def slow(database: Any) -> SlowReading:
+        stores.append(SlowReading(database))
+        return stores[0]
+
+    room.open(spec(Trigger("a"), on_trigger=callback, target=None), through=slow)
+    room.sensors.poll("orders", timeout=20)
+    assert begun.wait(20)
+    stores[0].held = True
+    deliver_soon(room.services)
+    assert stores[0].read_once.wait(20)
+    stores[0].held = False
+    release.set()
+    room.settle()
+    assert statuses(room) == ["delivered"]
+    stores[0].kept.pop()()
+    room.settle()
+    assert (len(calls), statuses(room)) == (1, ["delivered"])
 
 
 def test_what_was_not_delivered_is_delivered_after_a_restart(durable: Any, spec: Spec) -> None:
