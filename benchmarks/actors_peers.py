@@ -74,7 +74,8 @@ def of_pykka() -> Contestant:
         return took
 
     works = {
-        "tell": tell,
+        "tell inside": lambda count: inside.ask(lambda: tell(count)),
+        "tell across": tell,
         "ask across": ask,
         "ask inside": lambda count: inside.ask(lambda: ask(count)),
         "spawn": spawn,
@@ -115,6 +116,13 @@ class _Loop:
             self.loop.call_soon_threadsafe(self.queue.put_nowait, (number, None))
         self.wait(self.ask(0))
 
+    async def tell_inside(self, count: int) -> float:
+        began = time.perf_counter()
+        for number in range(count):
+            self.queue.put_nowait((number, None))
+        await self.ask(0)
+        return time.perf_counter() - began
+
     async def ask_inside(self, count: int) -> float:
         began = time.perf_counter()
         for number in range(count):
@@ -142,7 +150,8 @@ def of_asyncio() -> Contestant:
     """Return asyncio's tasks with queues, asked from inside their loop and from another thread."""
     loop = _Loop()
     works = {
-        "tell": lambda count: timed(lambda: loop.tell(count)),
+        "tell inside": lambda count: loop.wait(loop.tell_inside(count)),
+        "tell across": lambda count: timed(lambda: loop.tell(count)),
         "ask across": lambda count: timed(lambda: [loop.wait(loop.ask(number)) for number in range(count)]),
         "ask inside": lambda count: loop.wait(loop.ask_inside(count)),
         "spawn": lambda count: loop.wait(loop.spawn(count)),
@@ -153,7 +162,7 @@ def of_asyncio() -> Contestant:
 
 def of_thespian(name: str, count: int) -> dict[str, float] | None:
     """Return thespian's rates a second, None where it is not installed or does not end in time."""
-    command = [sys.executable, __file__, THESPIAN_BASES[name], str(count)]
+    command = [sys.executable, "-P", __file__, THESPIAN_BASES[name], str(count)]
     # In a session of its own: what it forks ends with it, and its signals reach nobody else.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -201,7 +210,8 @@ def _measure_thespian(base: str, count: int) -> dict[str, float]:
         asks = timed(lambda: [system.ask(echo, "ask", 10) for _ in range(count)])
         inside = statistics.median(system.ask(runner, (echo, count), 30) for _ in range(3))
         spawned = timed(lambda: [system.createActor(Echo) for _ in range(10)])
-        return {"tell": count / tells, "ask across": count / asks, "ask inside": inside, "spawn across": 10 / spawned}
+        rates = {"tell across": count / tells, "ask across": count / asks, "ask inside": inside}
+        return {**rates, "spawn across": 10 / spawned}
     finally:
         system.shutdown()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from actors import (
+    Actor,
     ActorDeadError,
     Backoff,
     ChildExists,
@@ -15,6 +18,7 @@ from actors import (
     Quarantine,
     SpecError,
     Supervisor,
+    System,
     TooManyChildren,
 )
 from actors.events import ChildParked
@@ -173,3 +177,31 @@ def test_what_waits_for_a_successor_that_never_comes_is_answered(system, counter
     with pytest.raises(ActorDeadError) as dead:
         answer.get(timeout=5)
     assert dead.value.reason is error
+
+
+class Idle(Actor):
+    pass
+
+
+class Driver(Actor):
+    """Calls a supervisor from inside, where it costs least."""
+
+    def receive(self, message):
+        sup, count = message
+        for _ in range(count):
+            sup.start_child(ChildSpec(Idle))
+        took = []
+        for _ in range(100):
+            began = time.perf_counter()
+            sup.terminate_child(sup.start_child(ChildSpec(Idle)))
+            took.append(time.perf_counter() - began)
+        return min(took)
+
+
+def test_starting_and_stopping_a_child_costs_the_same_among_thousands():
+    with System("greenlets") as system:
+        few, many = system.start(DynamicSupervisor), system.start(DynamicSupervisor)
+        driver = system.start(Driver)
+        among_thousands = driver.ask((many, 10_000), timeout=50)
+        assert many.count_children().active == 10_000
+        assert among_thousands < 3 * driver.ask((few, 10), timeout=50)

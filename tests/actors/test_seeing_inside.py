@@ -44,6 +44,12 @@ def test_the_tree_shows_what_waits_and_what_came_last(system, clock, counter):
     gate.set()
     system.work.wait_idle(5)
     assert (system.tree()[0].mailbox, system.tree()[0].last_message) == (0, "int")
+    clock.advance(10)
+    ref.ask(1)
+    (row,) = system.tree()
+    assert (row.last_message_at, row.age) == (clock.monotonic(), 10)
+    clock.advance(5)
+    assert system.tree()[0].last_message_at == clock.monotonic() - 5
 
 
 def test_starts_ends_and_lost_messages_are_events(system, counter):
