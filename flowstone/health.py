@@ -281,8 +281,9 @@ def _queue(found: Backlog, slots: int, now: datetime) -> Part:
 
 
 def _resource(row: ResourceRow) -> Part:
-    status = HealthStatus.OK if row.status is ResourceStatus.UP else HealthStatus.DEGRADED
-    return Part("resource", row.name, status, f"down: {row.reason}" if status is not HealthStatus.OK else row.reason)
+    if row.status is ResourceStatus.DOWN:
+        return Part("resource", row.name, HealthStatus.DEGRADED, f"down: {row.reason}")
+    return Part("resource", row.name, HealthStatus.DEGRADED if row.broken else HealthStatus.OK, row.reason)
 
 
 def _executor(executor: ThreadExecutor, now: datetime) -> Part:

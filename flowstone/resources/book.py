@@ -24,6 +24,7 @@ __all__ = ["Entry", "ResourceBook", "ResourceRow", "ResourceStatus"]
 
 NOT_RUNNING = "the runtime is not running"
 STARTING = "it is being set up"
+BROKEN = "its actor crashed too often, and nobody looks after it"
 
 
 class ResourceStatus(enum.StrEnum):
@@ -35,11 +36,15 @@ class ResourceStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResourceRow:
-    """A resource as it is now; `reason` says why it is down, or what else there is to say."""
+    """A resource as it is now; `reason` says why it is down, or what else there is to say.
+
+    One that is `broken` has no actor at present that looks after it, since that crashed too often.
+    """
 
     name: str
     status: ResourceStatus
     reason: str | None = None
+    broken: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +63,7 @@ class Entry:
     tried: Future[None] = field(default_factory=Future)
     replaced: bool = False
     replacement: Any = None
+    broken: bool = False
 
     @property
     def is_kept(self) -> bool:
@@ -69,8 +75,8 @@ class Entry:
         if self.replaced:
             return ResourceRow(self.name, ResourceStatus.UP, "overridden")
         if not self.is_kept or self.live is not None:
-            return ResourceRow(self.name, ResourceStatus.UP)
-        return ResourceRow(self.name, ResourceStatus.DOWN, self.reason)
+            return ResourceRow(self.name, ResourceStatus.UP, BROKEN if self.broken else None, self.broken)
+        return ResourceRow(self.name, ResourceStatus.DOWN, self.reason, self.broken)
 
 
 class ResourceBook:
@@ -137,6 +143,7 @@ class ResourceBook:
         with self._gate:
             for entry in self._entries.values():
                 entry.live, entry.handle, entry.reason, entry.tried = None, None, STARTING, Future()
+                entry.broken = False
 
     def begin(self, name: str) -> int:
         """A set-up begins: its number."""
@@ -164,6 +171,13 @@ class ResourceBook:
             entry.number += 1
         entry.tried.offer(None)
         return had
+
+    def mark(self, name: str, *, broken: bool) -> None:
+        """Whether the actor of a resource was given up; one that was not set up by then is down."""
+        entry = self._entries[name]
+        entry.broken = broken
+        if broken and entry.live is None:
+            self.fail(name, BROKEN)
 
     def skip(self, name: str) -> None:
         """A resource is not set up for now, since it is replaced."""

@@ -47,13 +47,12 @@ class ResourceSupervisor(DynamicSupervisor):
     def child_parked(self, id: str, reason: Any) -> None:
         """A keeper used up its budget."""
         log.error("resource %s is broken: its actor crashed too often, the last time on %r", id, reason)
-        book = self._around.book
-        if book.entry(id).live is None:
-            book.fail(id, "its actor crashed too often")
+        self._around.book.mark(id, broken=True)
         self._next()
 
     def child_restarted(self, id: str, reason: Any) -> None:
         """A keeper is up again; its turn may have been lost."""
+        self._around.book.mark(id, broken=False)
         self._next()
 
     def _next(self) -> None:

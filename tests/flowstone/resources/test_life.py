@@ -10,7 +10,7 @@ from typing import Any
 import flowstone as fs
 import pytest
 from actors.testing import ManualClock, crash
-from flowstone.resources.keeper import BASE, HEALTH_EVERY
+from flowstone.resources.keeper import BASE, CAP, HEALTH_EVERY
 
 NOON = datetime(2025, 1, 15, 12, tzinfo=UTC)
 WAIT = 20.0
@@ -147,6 +147,22 @@ def test_a_keeper_that_crashes_sets_nothing_up_again(start: Any, thing: Any) -> 
     assert runtime.resources.get("thing") is handle
     runtime.drain(WAIT)
     assert one.told == ["setup thing"]
+
+
+def test_one_whose_keeper_crashes_too_often_is_shown_and_tried_again_later(start: Any, thing: Any) -> None:
+    clock = ManualClock(NOON)
+    runtime = start(resources={"thing": thing(), "other": thing("other")}, clock=clock)
+    handle = runtime.resources.get("thing")
+    for _ in range(4):
+        crash(runtime.actor("services", "resources", "thing"))
+    clock.advance(0)
+    assert row(runtime) == ("up", "its actor crashed too often, and nobody looks after it")
+    assert "resource thing is degraded" in str(runtime.health())
+    assert row(runtime, "other") == ("up", None)
+    assert runtime.resources.get("thing") is handle
+    clock.advance(CAP)
+    assert row(runtime) == ("up", None)
+    assert str(runtime.health()) == "ok"
 
 
 def test_the_tree_shows_a_keeper_for_each_resource(start: Any, thing: Any) -> None:
