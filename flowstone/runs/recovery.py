@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
+from flowstone.approvals import store as approvals
 from flowstone.audit.store import record
 from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import PoisonedRun
@@ -44,9 +45,14 @@ _FAIL = """
     update materialization set status = 'failed', error = :error, completed_at = :now
     where run_id = :run_id and asset = :asset
 """
-_SKIP = """
-    update materialization set status = 'skipped', reason = 'the run was interrupted too often', completed_at = :now
+TOO_OFTEN = "the run was interrupted too often"
+_SKIP = f"""
+    update materialization set status = 'skipped', reason = '{TOO_OFTEN}', completed_at = :now
     where run_id = :run_id and status = 'pending'
+"""
+_CANCEL = f"""
+    update materialization set status = 'cancelled', reason = '{TOO_OFTEN}', completed_at = :now
+    where run_id = :run_id and status = 'waiting_approval'
 """
 _END_RUN = "update run set status = :status, error = :error, completed_at = :now where run_id = :run_id"
 _RELEASE = "update materialization set busy = null where run_id = :run_id and asset = :asset and busy = :boot"
@@ -110,6 +116,8 @@ def _poison(connection: Connection, run: Row, interrupted: list[str], now: datet
     for asset in interrupted:
         connection.execute(_FAIL, run_id=run.run_id, asset=asset, error=error_text(error), now=now)
     connection.execute(_SKIP, run_id=run.run_id, now=now)
+    connection.execute(_CANCEL, run_id=run.run_id, now=now)
+    approvals.withdraw(connection, run.run_id, by="runtime", reason=TOO_OFTEN, now=now)
     status = step(RUN_STEPS, RunStatus.QUEUED, RunStatus.FAILED)
     connection.execute(_END_RUN, run_id=run.run_id, status=status, error=error_text(error), now=now)
     return status

@@ -309,6 +309,17 @@ def test_a_materialize_waits_on_and_a_short_wait_says_for_what(start: Make) -> N
     assert made[0].status == "success"
 
 
+def test_a_run_that_waits_stands_in_the_way_of_its_schedule(start: Make, flowstone_clock: ManualClock) -> None:
+    shop = Shop(timeout=None)
+    shop.pipeline.schedule("hourly", cron="0 * * * *", target="+report")
+    runtime = start(shop.pipeline)
+    flowstone_clock.advance("2h")
+    runtime.drain(timeout=20)
+    second, first = runtime.schedules.history("hourly")
+    assert (first.status, second.status, second.blocked_by) == ("triggered", "suppressed", first.run_id)
+    assert runtime.runs.get(first.run_id).status == "waiting_approval"
+
+
 def test_an_asset_may_ask_more_than_once_but_not_the_same(start: Make) -> None:
     pipeline = fs.Pipeline("shop")
 
