@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import click
 
@@ -14,6 +16,7 @@ from flowstone.cli.output import print_json, print_table
 from flowstone.cli.settings import Command, Settings, settings_of
 from flowstone.config import NAMES, Config, unknown_variables
 from flowstone.errors import FlowstoneError
+from flowstone.resources.resource import Resource, presentable, resolved
 from flowstone.state.inspection import inspect, sqlite_version
 from flowstone.zones import tzdata_version
 
@@ -34,10 +37,13 @@ def doctor(context: click.Context) -> int:
     config = settings.config
     values = [{"name": name, "value": _shown(config, name), "source": config.source(name)} for name in NAMES]
     versions, problems = dict(_versions()), [*_problems(settings), *unknown_variables()]
+    resources = {name: presentable(name, value) for name, value in _resources(settings).items()}
     if settings.json:
-        print_json({"configuration": values, "versions": versions, "problems": problems})
+        print_json({"configuration": values, "resources": resources, "versions": versions, "problems": problems})
     else:
         print_table("configuration", ("name", "value", "from"), ([*row.values()] for row in values))
+        if resources:
+            print_table("resources", ("name", "value"), resources.items())
         print_table("versions", ("what", "version"), versions.items())
         print_table("problems", None, ((problem,) for problem in problems or ["none"]))
     return int(bool(problems))
@@ -69,6 +75,9 @@ def _problems(settings: Settings) -> Iterator[str]:
     """What would keep a service from starting here."""
     yield from (f"{name} is not installed" for name in PACKAGES if name not in OPTIONAL and not _installed(name))
     yield from _tried("app", lambda: _check_app(settings))
+    for name, resource in _resources(settings).items():
+        if isinstance(resource, Resource):
+            yield from _tried(f"resource {name}", partial(_check_resource, resource))
     yield from _tried("store", lambda: _check_store(settings))
 
 
@@ -85,6 +94,18 @@ def _check_app(settings: Settings) -> str | None:
     if settings.config.app:
         load_pipeline(settings).check()
     return None
+
+
+def _resources(settings: Settings) -> dict[str, Any]:
+    """What the pipeline brings along; nothing when it can't be loaded, which is a problem of its own."""
+    try:
+        return load_pipeline(settings).resources if settings.config.app else {}
+    except FlowstoneError:
+        return {}
+
+
+def _check_resource(resource: Resource) -> None:
+    resolved(resource)
 
 
 def _check_store(settings: Settings) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from flowstone.core.names import check_name
 from flowstone.errors import ResourceUnavailable, ValidationError, shown
 
-__all__ = ["CALL_TIMEOUT", "MASK", "Resource", "check_resources", "masked", "resolved", "secrets_of"]
+__all__ = ["CALL_TIMEOUT", "MASK", "Resource", "check_resources", "masked", "presentable", "resolved", "secrets_of"]
 
 R = TypeVar("R", bound="Resource")
 
@@ -56,7 +56,7 @@ class Resource:
         return True
 
     def __repr__(self) -> str:
-        options = (f"{name}={_presentable(name, value)}" for name, value in _options(self) if name[:1] != "_")
+        options = (f"{name}={presentable(name, value)}" for name, value in _options(self) if name[:1] != "_")
         return f"{type(self).__name__}({', '.join(options)})"
 
 
@@ -156,7 +156,12 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _presentable(name: str, value: Any) -> str:
+def presentable(name: str, value: Any) -> str:
+    """An option, or a resource, of this name as people may see it.
+
+    >>> presentable("password", "hunter2"), presentable("url", "db://me:hunter2@here")
+    ("'***'", "'db://me:***@here'")
+    """
     if _SECRET.search(name) and value is not None and not _is_variable(value):
         return repr(MASK)
     return masked(shown(value), frozenset())

@@ -33,6 +33,21 @@ def test_secrets_and_passwords_are_masked(call, monkeypatch):
         assert "ada:***@" in told.out
 
 
+def test_resources_of_the_pipeline_are_shown_without_secrets_and_missing_variables_named(call, directory, monkeypatch):
+    (directory / "stocked.py").write_text(
+        "import flowstone as fs\n"
+        "class Db(fs.Resource):\n"
+        "    def __init__(self, **options): vars(self).update(options)\n"
+        "given = {'db': Db(password='hunter2', host=('env', 'DB_HOST')), 'api_key': 'hunter2'}\n"
+        "shop = fs.Pipeline('shop', resources=given)\n"
+    )
+    monkeypatch.delenv("DB_HOST", raising=False)
+    told = call("doctor", "--json", app="stocked:shop")
+    assert told.json["resources"] == {"db": "Db(password='***', host=('env', 'DB_HOST'))", "api_key": "'***'"}
+    assert told.json["problems"] == ["resource db: the environment has no DB_HOST"]
+    assert "hunter2" not in told.out + call("doctor", app="stocked:shop").out
+
+
 def test_versions_are_told(call):
     versions = call("doctor", "--json").json["versions"]
     assert {"flowstone", "python", "sqlite", "tzdata", "pykka", "croniter", "peewee"} <= versions.keys()
