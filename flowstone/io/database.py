@@ -29,7 +29,8 @@ class DatabaseIO:
 
     `url` is any of peewee's: `sqlite:///values.db`, `postgresql://user@host/database`. `format` is "pickle" (any
     picklable value; load only tables that you trust) in column `content`, or "json" in column `document`, which SQL
-    can read. `postgresql+pool://` keeps connections open between calls. `placement` is "attempt", a row for each attempt, or "stable", one row for each partition.
+    can read. `placement` is "attempt", a row for each attempt, or "stable", one row for each partition. With
+    `postgresql+pool://` connections stay open between calls.
 
     Raises:
         ValidationError: an option is none of these, the URL is not one of peewee's, or names a database that lives no

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from flowstone.core.asset import Asset
 from flowstone.core.catalog import Catalog
 from flowstone.core.partitions import Partition, encode_partition
+from flowstone.core.run import MaterializationStatus
 from flowstone.core.staleness import Known, Place, Stale, Staleness, staleness
 from flowstone.errors import PartitionError
 from flowstone.lineage.store import inputs_of
@@ -16,7 +18,7 @@ from flowstone.runs.services import Services
 from flowstone.runs.store import latest
 from flowstone.state.connection import Connection
 
-__all__ = ["AssetState", "Making", "read_state", "state_of"]
+__all__ = ["AssetState", "Making", "read_state", "state_of", "statuses"]
 
 _MAKING = """
     select m.code_version, r.source_kind, r.source_name from materialization m join run r on r.run_id = m.run_id
@@ -56,6 +58,13 @@ class AssetState:
     made: Making | None
     newest: Materialization | None
 
+    @property
+    def status(self) -> str:
+        """In one word: the status of the newest row while that is no success, else `fresh` or `stale`."""
+        if self.newest is not None and self.newest.status is not MaterializationStatus.SUCCESS:
+            return self.newest.status.value
+        return "stale" if self.stale else "fresh"
+
 
 def state_of(services: Services, asset: str, partition: Partition = None) -> AssetState:
     """How an asset's partition stands now.
@@ -66,6 +75,24 @@ def state_of(services: Services, asset: str, partition: Partition = None) -> Ass
     catalog, now = services.catalog, services.clock.now()
     read = catalog.read_partition(catalog.asset(asset).name, partition)
     return services.database.read(lambda connection: read_state(connection, catalog, asset, read, now))
+
+
+def statuses(services: Services, partition: object = None) -> dict[str, str]:
+    """How each asset stands for a partition, in one word, as a drawing of the graph shows it.
+
+    Assets of which it is no partition are left out; text is read by the set of each.
+    """
+    catalog, now = services.catalog, services.clock.now()
+
+    def read(connection: Connection) -> dict[str, str]:
+        found = {}
+        for name in catalog.graph.order():
+            with suppress(PartitionError):
+                own = catalog.read_partition(name, partition)
+                found[name] = read_state(connection, catalog, name, own, now).status
+        return found
+
+    return services.database.read(read)
 
 
 def read_state(

@@ -94,9 +94,11 @@ def test_keys_survive_a_restart_and_clients_know_them(
         assert again.materialize("orders", "initech").value == "orders of initech"
 
 
-def test_what_another_process_adds_is_known_within_a_second(make_store_url: Callable[[str], str]) -> None:
-    url = make_store_url("sqlite")
-    with fs.Runtime(shop(), store=url) as runtime, fs.Client(shop(), store=url) as client:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_another_process_adds_is_known_within_a_second(make_store_url: Callable[[str], str], kind: str) -> None:
+    url = make_store_url(kind)
+    serving = fs.Runtime(shop(), store=url, io_managers=VALUES, io_manager="values")
+    with serving as runtime, fs.Client(shop(), store=url) as client:
         known = runtime._services.catalog.dynamic
         seen = runtime._services.future()
         fill = known.fill

@@ -10,6 +10,7 @@ from actors.testing import ManualClock
 import flowstone as fs
 from flowstone.core.staleness import Staleness
 from flowstone.io import MemoryIO
+from flowstone.runs.freshness import statuses
 
 
 class World:
@@ -105,6 +106,15 @@ def test_what_failed_since_is_told_too(world: World, runtime: fs.Runtime) -> Non
     why = runtime.why("report", "2025-01-02")
     assert not why.stale and "Since then: report for d:2025-01-02 of run run_" in str(why)
     assert "no report today" in str(why)
+
+
+def test_each_asset_stands_in_one_word_for_drawings(world: World, runtime: fs.Runtime) -> None:
+    assert statuses(runtime._services, "2025-01-02") == {"raw": "fresh", "report": "stale"}
+    world.fails = True
+    with pytest.raises(fs.ExecutionError):
+        runtime.materialize("report", "2025-01-02")
+    assert statuses(runtime._services, "2025-01-02") == {"raw": "fresh", "report": "failed"}
+    assert statuses(runtime._services) == {}
 
 
 def test_another_code_version_makes_it_stale(world: World) -> None:
