@@ -9,6 +9,7 @@ from flowstone.sensors.builtin.webhook import Webhook
 from flowstone.sensors.event import TriggerEvent
 from flowstone.sensors.messages import Poll
 from flowstone.sensors.sensor import Arrival, NoTrigger, PollError, Sensor, Trigger
+from flowstone.sensors.signatures import GitHubSignature, StripeSignature, Token
 from flowstone.sensors.spec import SensorSpec
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "AssetUpdated",
     "DatabaseChange",
     "FileArrival",
+    "GitHubSignature",
     "NoTrigger",
     "Poll",
     "PollError",
@@ -23,6 +25,8 @@ __all__ = [
     "S3FileArrival",
     "Sensor",
     "SensorSpec",
+    "StripeSignature",
+    "Token",
     "Trigger",
     "TriggerEvent",
     "Webhook",
