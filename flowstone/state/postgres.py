@@ -60,11 +60,9 @@ _READ = "begin isolation level repeatable read read only"
 _WRITE = "begin isolation level read committed read write"
 _CHANNEL = "'flowstone_' || md5(current_schema())"
 _TELL = f"select pg_notify({_CHANNEL}, '') where pg_current_xact_id_if_assigned() is not null"
-_OUR_TURN = """
-    select pg_advisory_xact_lock_shared(hashtextextended('flowstone boot {boot}', 0));
-    select 1 from node where boot = '{boot}' and ended_at is null
-"""
-# In the statement after the lock: what a statement reads is settled before it waits for one.
+_WITHIN_THE_LAW = "select pg_advisory_xact_lock_shared(hashtextextended('flowstone boot ' || :boot, 0))"
+_LIVES = "select 1 from node where boot = :boot and ended_at is null"
+# A statement after the lock's: what a statement reads is settled before it waits for a lock.
 _WHY = "select reason from node where boot = :boot"
 _GONE = f"select pg_try_advisory_xact_lock({PRESENCE}) as taken"
 _TABLES = "hashtextextended('flowstone tables ' || current_schema(), 0)"
@@ -149,7 +147,7 @@ class PostgresSession:
         boot = self._server.boot
         if boot is None:
             return self.command(_WRITE)
-        if not self._exchange.found(f"{_WRITE};{_OUR_TURN.format(boot=boot)}"):
+        if not self._exchange.found(_WRITE, _WITHIN_THE_LAW, _LIVES, parameters={"boot": boot}):
             reason = next((row.reason for row in self.execute(_WHY, {"boot": boot})), "nothing is known of it")
             self.command("rollback")
             message = f"store {self.place} refuses this node: {reason}"

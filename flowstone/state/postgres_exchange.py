@@ -7,6 +7,7 @@ has questions, and waits as rarely for the interpreter's lock, which others take
 """
 
 from collections.abc import Callable
+from functools import partial
 from select import POLLIN
 from typing import Any
 
@@ -78,10 +79,15 @@ class Exchange:
         self.settle()
         self._checked(self._raw.exec_, sql.encode())
 
-    def found(self, sql: str) -> bool:
-        """Run statements that have no parameters; whether the last one gives rows."""
-        self.settle()
-        return self._checked(self._raw.exec_, sql.encode()).ntuples > 0
+    def found(self, first: str, *statements: str, parameters: Parameters) -> bool:
+        """Run statements in one round trip, of which the first has no parameters; whether the last one gives rows."""
+        for sql in statements:
+            self._statement(sql, parameters)
+        ready = [self._statement(sql, parameters) for sql in statements]
+        self.later(first)
+        for name, texts, _reader in ready:
+            self._wait(partial(self._raw.send_query_prepared, name, texts))
+        return self._answered().ntuples > 0
 
     def later(self, sql: str) -> None:
         """Run a statement before the next one that is waited for."""
@@ -115,11 +121,7 @@ class Exchange:
 
     def _call(self, sql: str, parameters: Parameters, *, answer: bool = False) -> tuple[Result | None, Reader | None]:
         """The answer of a statement, when it has rows or is wanted, and who reads them."""
-        text, names = statement_of(sql)
-        values = [value_of(parameters[name]) for name in names]
-        types = tuple([number for number, _text in values])
-        name, reader = self._prepared.get((sql, types)) or self._prepare(sql, text, types)
-        texts = [text for _number, text in values]
+        name, texts, reader = self._statement(sql, parameters)
         if reader is None and not answer and not self._at_once:
             self._wait(lambda: self._raw.send_query_prepared(name, texts))
             return None, None
@@ -128,6 +130,14 @@ class Exchange:
         self._raw.send_query_prepared(name, texts)
         self._waiting += 1
         return self._answered(), reader
+
+    def _statement(self, sql: str, parameters: Parameters) -> tuple[bytes, list[bytes | None], Reader | None]:
+        """The name of a prepared statement, its parameters, and who reads its rows, when it gives any."""
+        text, names = statement_of(sql)
+        values = [value_of(parameters[name]) for name in names]
+        types = tuple([number for number, _text in values])
+        name, reader = self._prepared.get((sql, types)) or self._prepare(sql, text, types)
+        return name, [text for _number, text in values], reader
 
     def _prepare(self, sql: str, text: bytes, types: tuple[int, ...]) -> tuple[bytes, Reader | None]:
         self.settle()
