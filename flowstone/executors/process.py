@@ -4,8 +4,8 @@ It leads a process group of its own, so that whatever it starts ends with it, an
 parent's alone to decide about. Its pipes belong to the one thread that has a call in it: no other closes them.
 
 In a process that gevent has patched, its hub waits for any child that ends, and takes the exit status of about every
-fourth worker (measured) before its own parent sees it. There a shell stands between: it waits for the worker, and
-writes down how that ended.
+fourth worker (measured) before its own parent sees it; one that ignores SIGCHLD sees none. There a shell stands
+between: it waits for the worker, and writes down how that ended.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class WorkerProcess:
         self._answers, theirs_out = _pipe()
         self._report: int | None = None
         theirs_report: int | None = None
-        if is_patched():
+        if is_patched() or signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             self._report, theirs_report = _pipe()
         try:
             self.pid = _spawned(theirs_in, theirs_out, theirs_report)

@@ -202,7 +202,7 @@ class ProcessExecutor:
         try:
             worker.send(job)
             while True:
-                message = loads(worker.receive(None if begun else counting.renew))
+                message = _read(worker.receive(None if begun else counting.renew))
                 if isinstance(message, Returned | Raised):
                     return message
                 if isinstance(message, Logged):
@@ -266,6 +266,15 @@ class _Counting:
         """Count from now, as long as a start may take."""
         if time.monotonic() < self._last:
             self._revocable.hold(self._work.begin(self._what))
+
+
+def _read(data: bytes) -> object:
+    """A message of a worker's; one that can't be read here is the end of its call."""
+    try:
+        return loads(data)
+    except Exception as error:
+        text = f"its value can't be read back from a worker process: {type(error).__name__}: {error}"
+        return Raised(None, text, text)
 
 
 def _log(message: Logged) -> None:

@@ -77,6 +77,23 @@ def end_the_program(context: Context) -> None:
     sys.exit(4)
 
 
+class OnlyThere:
+    """A value that can be read in the process that made it."""
+
+    def __reduce__(self) -> Any:
+        return read_there, (os.getpid(),)
+
+
+def read_there(number: int) -> OnlyThere:
+    if os.getpid() != number:
+        raise LookupError("no such thing here")
+    return OnlyThere()
+
+
+def answer_only_there(context: Context) -> OnlyThere:
+    return OnlyThere()
+
+
 def answer_not_sent(context: Context) -> NotSent:
     return NotSent()
 
@@ -250,6 +267,27 @@ def test_a_value_that_can_not_come_back_is_named(workers: Workers) -> None:
     with pytest.raises(fs.ExecutionError, match="its value .NotSent. can't be sent back .* it holds a socket"):
         workers.call(answer_not_sent)
     assert workers.call(pid)
+
+
+def test_a_value_that_can_not_be_read_back_is_told(workers: Workers) -> None:
+    with pytest.raises(fs.ExecutionError, match="its value can't be read back .* LookupError: no such thing here"):
+        workers.call(answer_only_there)
+    assert workers.call(pid)
+
+
+def test_where_exit_statuses_are_ignored_an_end_is_named_all_the_same(
+    own: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "is_patched", lambda: True)
+    with pytest.raises(fs.ExecutionError, match="had a segmentation fault .SIGSEGV."):
+        own.call(die, int(signal.SIGSEGV))
+    with pytest.raises(fs.ExecutionError, match="ended with exit status 3"):
+        own.call(leave, 3)
+    future, descriptors = own.hang()
+    own.calls.outlive("run_1")
+    with pytest.raises(fs.ExecutionError, match="killed by SIGTERM"):
+        future.result(WAIT)
+    assert have_ended(descriptors)
 
 
 def test_a_dependency_that_can_not_travel_is_named(workers: Workers) -> None:
