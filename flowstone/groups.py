@@ -16,6 +16,8 @@ from flowstone.lineage.calls import Lineage
 from flowstone.runs.approval_calls import Approvals
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.dynamic import Partitions
+from flowstone.runs.records import Record
+from flowstone.runs.freshness import statuses
 from flowstone.runs.services import Services
 from flowstone.runs.validity import invalidate
 from flowstone.runs.values import exists
@@ -42,6 +44,25 @@ class Groups:
     def queue(self) -> Queue:
         """Queues of messages, with the calls of pgmq."""
         return Queue(self._services.database)
+
+    def materialize(self, asset: str, partition: Partition = None, **options: Any) -> Record:
+        """Make an asset's value for a partition and wait for it; options as of `materialize_async`.
+
+        A client waits until the runtime that holds the store has made it.
+
+        Raises:
+            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
+            FlowstoneError: the run failed; the user's exception is in the cause chain.
+        """
+        return ask(self._services, asset, partition, patient=False, **options).result()
+
+    def materialize_all(self, asset: str, partition: Partition = None, **options: Any) -> dict[str, Record]:
+        """Make an asset and all that it depends on, in one run; the records by asset, in order.
+
+        Raises:
+            FlowstoneError: one failed, when the rest has ended; `error.context["records"]` holds the records.
+        """
+        return ask(self._services, f"+{asset}", partition, patient=False, **options).results()
 
     def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
         """Ask for an asset's value and return at once, when the request is durable.
@@ -83,6 +104,15 @@ class Groups:
             AssetNotFound, PartitionError: with a partition, when the request makes no sense.
         """
         return why(self._services, item, partition)
+
+    def statuses(self, selection: str = "*", partition: Partition = None) -> dict[str, str]:
+        """How each asset of a selection stands for a partition, in one word: the status of its newest row while that is
+        no success, else `fresh` or `stale`. Assets of which it is no partition are left out.
+
+        Raises:
+            AssetNotFound, ValidationError: it is no selection.
+        """
+        return statuses(self._services, selection, partition)
 
     def invalidate(
         self, asset: str, partition: Partition = None, *, by: str | None = None, reason: str | None = None

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 import click
 
+from flowstone.cli.approval import approval
+from flowstone.cli.asset import asset
 from flowstone.cli.audit import audit
+from flowstone.cli.backfill import backfill
 from flowstone.cli.check import check
 from flowstone.cli.connector import connector
 from flowstone.cli.db import db
@@ -25,6 +28,8 @@ from flowstone.cli.schedule import schedule
 from flowstone.cli.sensor import sensor
 from flowstone.cli.settings import Group
 from flowstone.cli.tree import tree
+from flowstone.cli.web import web
+from flowstone.cli.why import why
 from flowstone.errors import FlowstoneError
 
 __all__ = ["main"]
@@ -38,7 +43,9 @@ def flowstone() -> None:
     """Assets, schedules and sensors under supervised actors, with every step durable."""
 
 
-for _command in (demo, run, check, tree, schedule, sensor, runs, db, health, doctor, audit, connector, queue):
+for _command in (demo, run, check, tree, schedule, sensor, runs, db, health, doctor, audit, connector, queue, web):
+    flowstone.add_command(_command)
+for _command in (asset, backfill, approval, why):
     flowstone.add_command(_command)
 
 

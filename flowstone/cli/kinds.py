@@ -3,19 +3,26 @@
 from flowstone.cli.output import RowKind
 
 __all__ = [
+    "APPROVAL",
+    "ASSET",
     "AUDIT",
+    "BACKFILL",
+    "BACKFILL_PARTITION",
     "DEAD_LETTER",
     "EVALUATION",
     "EVENT",
+    "LINEAGE",
     "MATERIALIZATION",
     "MESSAGE",
     "METRICS",
     "QUEUE",
+    "RECORD",
     "RUN",
     "SCHEDULE",
     "SENSOR",
     "TASK",
     "TICK",
+    "WHY",
 ]
 
 SCHEDULE = RowKind(
@@ -82,7 +89,7 @@ TASK = RowKind(
 )
 EVENT = RowKind(
     "events, newest first",
-    ("id", "task", "event_type", "payload", "scheduled_for", "at", "result", "lag"),
+    ("id", "task", "event_type", "payload", "scheduled_for", "at", "result", "lag", "run_ids"),
     ("at", "id", "event_type", "task", "scheduled_for", "result", "lag", "payload"),
 )
 DEAD_LETTER = RowKind(
@@ -103,4 +110,40 @@ METRICS = RowKind(
         *("total_messages", "scrape_time"),
     ),
     ("queue_name", "queue_length"),
+)
+ASSET = RowKind(
+    "assets",
+    ("name", "description", "depends_on", "partitions", "tags", "io_manager", "code_version", "pool", "priority"),
+    ("name", "depends_on", "partitions", "tags", "description"),
+)
+RECORD = RowKind(
+    "records",
+    (
+        *("run_id", "run_key", "status", "asset", "partition", "attempt", "interruptions", "error", "reason"),
+        *("retry_of", "started_at", "completed_at", "duration", "duration_ms"),
+    ),
+    ("run_id", "status", "asset", "partition", "attempt", "duration", "reason"),
+)
+LINEAGE = RowKind("lineage", ("asset", "partition", "depth"), ("asset", "partition", "depth"))
+WHY = RowKind("why", ("kind", "id", "status", "reason", "stale"), ("kind", "id", "status", "reason", "stale"))
+APPROVAL = RowKind(
+    "approvals",
+    (
+        *("id", "asset", "partition", "run_id", "message", "context", "timeout", "on_timeout", "deadline"),
+        *("escalations", "status", "by", "reason", "payload", "requested_at", "decided_at"),
+    ),
+    ("id", "status", "asset", "partition", "message", "context", "deadline"),
+)
+BACKFILL = RowKind(
+    "backfills, newest first",
+    (
+        *("id", "asset", "status", "total", "succeeded", "failed", "skipped", "cancelled", "running", "pending"),
+        *("max_parallel", "force", "started_by", "created_at", "completed_at"),
+    ),
+    ("id", "asset", "status", "total", "succeeded", "failed", "skipped", "running", "created_at"),
+)
+BACKFILL_PARTITION = RowKind(
+    "partitions that failed",
+    ("partition", "status", "run_id", "error", "completed_at"),
+    ("partition", "run_id", "error"),
 )

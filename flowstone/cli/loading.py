@@ -6,14 +6,16 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import Any
 
 from flowstone.cli.settings import Settings
 from flowstone.client import Client
+from flowstone.config import Config
 from flowstone.errors import ConfigError, FlowstoneError, StoreUnavailable, did_you_mean, shown
 from flowstone.pipeline import Pipeline
 from flowstone.state.url import Kind, place_of
 
-__all__ = ["client_of", "load_pipeline", "names_in", "require_store", "store_client"]
+__all__ = ["client_of", "load_pipeline", "names_in", "require_store", "runtime_options", "store_client"]
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
@@ -54,6 +56,22 @@ def store_client(settings: Settings) -> Client:
     config = settings.config
     require_store(config.store)
     return Client(store=config.store, namespace=config.namespace, secret=config.secret)
+
+
+def runtime_options(config: Config) -> dict[str, Any]:
+    """What a runtime is told."""
+    return {
+        "store": config.store,
+        "backend": config.backend,
+        "max_concurrency": config.max_concurrency,
+        "max_queue": config.max_queue,
+        "io_manager": config.io_manager,
+        "scheduler": config.scheduler,
+        "sensors": config.sensors,
+        "namespace": config.namespace,
+        "secret": config.secret,
+        "retention": config.retention,
+    }
 
 
 def names_in(settings: Settings, names: Callable[[Client], Iterable[str]]) -> list[str]:

@@ -11,13 +11,23 @@ from typing import Any
 import click
 
 from flowstone import durations
-from flowstone.cli.loading import names_in
+from flowstone.cli.loading import load_pipeline, names_in
 from flowstone.cli.settings import settings_of
 from flowstone.client import Client
 from flowstone.core.partitions import decode_partition
-from flowstone.errors import PartitionError, ValidationError, shown
+from flowstone.errors import FlowstoneError, PartitionError, ValidationError, shown
 
-__all__ = ["BY", "DURATION", "INSTANT", "JSON", "PARTITION", "name_argument", "page_options", "status_option"]
+__all__ = [
+    "ASSET_NAME",
+    "BY",
+    "DURATION",
+    "INSTANT",
+    "JSON",
+    "PARTITION",
+    "name_argument",
+    "page_options",
+    "status_option",
+]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -89,6 +99,15 @@ def name_argument(names: Callable[[Client], Iterable[str]]) -> Decorator:
     return click.argument("name", shell_complete=complete)
 
 
+def _assets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the pipeline's assets that begin so; none when there is no pipeline to ask, whatever the reason."""
+    try:
+        return [each.name for each in load_pipeline(settings_of(context)).assets if each.name.startswith(incomplete)]
+    except FlowstoneError:
+        return []
+
+
+ASSET_NAME = click.argument("name", shell_complete=_assets)
 PARTITION = click.option("--partition", type=PartitionText(), metavar="P", help="Only those of this partition.")
 BY = click.option("--by", metavar="WHO", help="Who acts, for the audit; you by default.")
 

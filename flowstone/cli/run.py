@@ -1,13 +1,10 @@
 """`flowstone run`: serves a pipeline until SIGTERM or SIGINT, then shuts down in order."""
 
-from typing import Any
-
 import click
 
-from flowstone.cli.loading import load_pipeline
+from flowstone.cli.loading import load_pipeline, runtime_options
 from flowstone.cli.output import print_error
 from flowstone.cli.settings import Command, setting, settings_of
-from flowstone.config import Config
 from flowstone.errors import RuntimeStopped
 from flowstone.runtime import Runtime
 
@@ -28,25 +25,10 @@ def run(context: click.Context) -> int:
     """Serve the pipeline until SIGTERM, then shut down in order."""
     settings = settings_of(context)
     pipeline = load_pipeline(settings)
-    with Runtime(pipeline, **_options(settings.config)) as runtime:
+    with Runtime(pipeline, **runtime_options(settings.config)) as runtime:
         try:
             runtime.run_forever(ready=lambda: click.echo(f"{pipeline.name}: serving until SIGTERM or Ctrl-C", err=True))
         except RuntimeStopped as error:
             print_error(error.type, str(error), as_json=settings.json)
             return GAVE_UP
     return 0
-
-
-def _options(config: Config) -> dict[str, Any]:
-    """What a runtime is told."""
-    return {
-        "store": config.store,
-        "backend": config.backend,
-        "max_concurrency": config.max_concurrency,
-        "max_queue": config.max_queue,
-        "io_manager": config.io_manager,
-        "scheduler": config.scheduler,
-        "sensors": config.sensors,
-        "namespace": config.namespace,
-        "secret": config.secret,
-    }

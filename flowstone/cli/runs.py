@@ -1,10 +1,10 @@
-"""`flowstone runs`: the runs of a store, and how to end one, while a service runs or not."""
+"""`flowstone runs`: the runs of a store, how to end one, and how to ask for another like it."""
 
 import click
 
 from flowstone.cli.kinds import MATERIALIZATION, RUN
-from flowstone.cli.loading import store_client
-from flowstone.cli.options import PARTITION, page_options, status_option
+from flowstone.cli.loading import client_of, store_client
+from flowstone.cli.options import BY, PARTITION, page_options, status_option
 from flowstone.cli.output import print_json, print_row, print_rows
 from flowstone.cli.settings import Group, settings_of
 from flowstone.core.partitions import Partition
@@ -16,7 +16,7 @@ __all__ = ["runs"]
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List, show and cancel runs."""
+    """List, show, cancel and retry runs."""
 
 
 @runs.command("list")
@@ -59,13 +59,25 @@ def show(context: click.Context, run_id: str) -> None:
 @runs.command()
 @click.argument("run_id")
 @click.option("--reason", metavar="TEXT", default="cancelled by hand", show_default=True, help="Why, for its row.")
+@BY
 @click.pass_context
-def cancel(context: click.Context, run_id: str, reason: str) -> None:
+def cancel(context: click.Context, run_id: str, reason: str, by: str | None) -> None:
     """Cancel a run that is not finished."""
     settings = settings_of(context)
     with store_client(settings) as client:
-        cancelled = client.runs.cancel(run_id, reason=reason)
+        cancelled = client.runs.cancel(run_id, reason=reason, by=by)
         run = client.runs.get(run_id)
     if not cancelled:
         raise ValidationError(f"expected a run that is not finished, got: {run_id}, which is {run.status}")
     print_row(run, RUN, as_json=settings.json)
+
+
+@runs.command()
+@click.argument("run_id")
+@BY
+@click.pass_context
+def retry(context: click.Context, run_id: str, by: str | None) -> None:
+    """Ask for a run like one that has finished; the service makes it, at once or when it is started."""
+    settings = settings_of(context)
+    with client_of(settings, needs_app=True) as client:
+        print_row(client.runs.retry(run_id, by=by), RUN, as_json=settings.json)
