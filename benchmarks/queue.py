@@ -3,8 +3,9 @@
     python benchmarks/queue.py                        memory and SQLite, and PostgreSQL where a server can be brought up
     python benchmarks/queue.py --messages 20000
 
-Beside it, in the same run: Procrastinate (deferred, then fetched and finished, one by one) where it is installed; the queue of ours on PostgreSQL with 1, 4 and 8 threads that consume. Routing is measured with 1 and with
-1,000 types of events, which has to cost the same.
+Beside it, in the same run: Procrastinate (deferred, then fetched and finished, one by one) where it is installed.
+Messages are consumed by 1, 4 and 8 threads. Routing is measured with 1 and with 1,000 types of events, which has to
+cost the same.
 """
 
 from __future__ import annotations

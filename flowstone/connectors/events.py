@@ -50,6 +50,9 @@ _ATTEMPT = """
 """
 _OF_LAST = "from event_attempt where event_attempt.event_id = event_log.event_id order by id desc limit 1"
 _ROWS = f"(select *, (select result {_OF_LAST}) as result, (select at {_OF_LAST}) as result_at from event_log) as log"
+_RUNS = """
+    select run_id from run_key where key = :key or (key > :key || ':' and key < :key || ';') order by key
+"""
 _BURY = """
     insert into dead_letter (id, event_type, payload, error, deliveries, at)
     values (:event_id, :event_type, :payload, :error, :deliveries, :now) on conflict do nothing
@@ -85,7 +88,7 @@ class EventRow:
     """An event of the log.
 
     `result` is that of the last attempt, `pending` before the first; `lag` the seconds from its instant, or from its
-    emission, to that attempt, None before it.
+    emission, to that attempt, None before it; `run_ids` are the runs that its handler asked for.
     """
 
     id: str
@@ -96,6 +99,7 @@ class EventRow:
     at: datetime
     result: Result
     lag: float | None
+    run_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,7 @@ def log_of(
         ValidationError: a cursor that no page gave, or a limit below 1.
     """
     filters = {"task": task, "event_type": event_type}
-    return page(connection, _ROWS, _row, filters, limit=limit, cursor=cursor)
+    return page(connection, _ROWS, lambda row: _row(connection, row), filters, limit=limit, cursor=cursor)
 
 
 def _send(
@@ -244,7 +248,7 @@ def _send(
     queues.keeper(connection, QUEUE).send(connection, QUEUE, [text], None, 0.0)
 
 
-def _row(row: Row) -> EventRow:
+def _row(connection: Connection, row: Row) -> EventRow:
     since, until = instant(row.scheduled_for or row.at), instant(row.result_at)
     return EventRow(
         id=row.event_id,
@@ -255,6 +259,7 @@ def _row(row: Row) -> EventRow:
         at=instant(row.at),
         result=Result(row.result or Result.PENDING),
         lag=None if until is None else (until - since).total_seconds(),
+        run_ids=tuple(run.run_id for run in connection.execute(_RUNS, key=f"event:{row.event_id}")),
     )
 
 

@@ -148,6 +148,7 @@ def test_what_a_handler_emits_and_asks_for_takes_effect_with_its_success_alone(
     assert [event.payload for event in seen.wait(1)] == [{"of": id}]
     run = until(lambda: [run for run in runtime.runs.list() if run.status == "success"])[0]
     assert run.run_key == f"event:{id}"
+    assert {row.id: row.run_ids for row in runtime.connectors.events()}[id] == (run.run_id,)
     assert runtime.get("orders") == {"rows": 3}
     assert len(runtime.runs.list()) == len(seen.events) == 1
 
@@ -248,3 +249,28 @@ def test_the_raw_connection_on_sqlite_is_the_drivers_own(make_store_url: Any, se
         runtime.connectors.on_event("mark", lambda event, *, connection: seen(type(connection)))
         runtime.connectors.emit("mark")
         assert seen.wait(1) == [sqlite3.Connection]
+
+
+def test_the_router_goes_on_when_the_database_was_restarted(
+    postgres_server: Any, postgres_url: str, seen: Seen
+) -> None:
+    if not postgres_server.ours:
+        pytest.skip("the server is not the tests' own, and may not be restarted")
+    with fs.Runtime(store=postgres_url, io_manager="memory") as runtime:
+        runtime.connectors.on_event("work", seen, vt="200ms")
+        runtime.connectors.emit("work", 1)
+        seen.wait(1)
+        postgres_server.stop()
+        with pytest.raises(fs.StoreUnavailable):
+            runtime.connectors.emit("work", 2)
+        postgres_server.start()
+        until(lambda: _emitted(runtime, 3))
+        until(lambda: {event.payload for event in seen.events} >= {1, 3})
+        until(lambda: set(results(runtime).values()) == {Result.HANDLED})
+
+
+def _emitted(runtime: fs.Runtime, payload: int) -> bool:
+    try:
+        return bool(runtime.connectors.emit("work", payload, event_id=f"number-{payload}"))
+    except fs.StoreUnavailable:
+        return False
