@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flowstone.errors import StoreUnavailable
 from flowstone.state import nodes
 from flowstone.state.assignment import SCHEDULER, Cluster
 from flowstone.state.connection import Connection
@@ -155,10 +156,8 @@ def test_a_transaction_apart_is_refused_too(store: Store, url: str) -> None:
     store.database.enlist("a")
     with Database.open(url) as other:
         other.transact(lambda c: nodes.leave(c, boot="a", now=NOW))
-    connection = store.database.apart()
-    with pytest.raises(Exception, match="refuses this node"):
+    with store.database.apart() as connection, pytest.raises(StoreUnavailable, match="refuses this node"):
         connection.begin(write=True)
-    connection.close()
 
 
 @on_postgresql
