@@ -77,16 +77,19 @@ def state_of(services: Services, asset: str, partition: Partition = None) -> Ass
     return services.database.read(lambda connection: read_state(connection, catalog, asset, read, now))
 
 
-def statuses(services: Services, partition: object = None) -> dict[str, str]:
-    """How each asset stands for a partition, in one word, as a drawing of the graph shows it.
+def statuses(services: Services, selection: str = "*", partition: object = None) -> dict[str, str]:
+    """How each asset of a selection stands for a partition, in one word, as a drawing of the graph shows it.
 
     Assets of which it is no partition are left out; text is read by the set of each.
+
+    Raises:
+        AssetNotFound, ValidationError: it is no selection.
     """
     catalog, now = services.catalog, services.clock.now()
 
     def read(connection: Connection) -> dict[str, str]:
         found = {}
-        for name in catalog.graph.order():
+        for name in catalog.select(selection):
             with suppress(PartitionError):
                 own = catalog.read_partition(name, partition)
                 found[name] = read_state(connection, catalog, name, own, now).status

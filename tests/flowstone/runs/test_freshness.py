@@ -10,7 +10,6 @@ from actors.testing import ManualClock
 import flowstone as fs
 from flowstone.core.staleness import Staleness
 from flowstone.io import MemoryIO
-from flowstone.runs.freshness import statuses
 
 
 class World:
@@ -109,12 +108,12 @@ def test_what_failed_since_is_told_too(world: World, runtime: fs.Runtime) -> Non
 
 
 def test_each_asset_stands_in_one_word_for_drawings(world: World, runtime: fs.Runtime) -> None:
-    assert statuses(runtime._services, "2025-01-02") == {"raw": "fresh", "report": "stale"}
+    assert runtime.statuses(partition="2025-01-02") == {"raw": "fresh", "report": "stale"}
     world.fails = True
     with pytest.raises(fs.ExecutionError):
         runtime.materialize("report", "2025-01-02")
-    assert statuses(runtime._services, "2025-01-02") == {"raw": "fresh", "report": "failed"}
-    assert statuses(runtime._services) == {}
+    assert runtime.statuses("report", "2025-01-02") == {"report": "failed"}
+    assert runtime.statuses() == {}, "they have partitions, and none is none of them"
 
 
 def test_another_code_version_makes_it_stale(world: World) -> None:
