@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -78,6 +79,7 @@ class Settings:
     clock: Clock | None
     system: System | None
     pools: Mapping[str, int] = field(default_factory=dict)
+    retention: float = math.inf
     parts: Parts = Parts()
     telemetry: Telemetry = field(default_factory=Telemetry)
     handlers: Handlers = field(default_factory=Handlers)

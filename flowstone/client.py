@@ -14,6 +14,7 @@ from typing import Self
 from actors import RealClock, WorkCount
 from actors.pubsub import PubSub
 from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
+from flowstone.config import chosen
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
 from flowstone.errors import RuntimeStopped, ValidationError, shown
@@ -32,6 +33,8 @@ __all__ = ["Client"]
 class Client(Groups):
     """The calls of a runtime that need no actor; use it as a context manager.
 
+    What is not given of `store`, `namespace` and `secret` is what the environment or a file says, as of `Runtime`.
+
     Raises:
         ValidationError: what is given is no pipeline.
         ConfigError: the URL of the store is wrong.
@@ -40,20 +43,21 @@ class Client(Groups):
     def __init__(
         self,
         *pipelines: Pipeline,
-        store: str = "sqlite:///flowstone.db",
-        namespace: str = "default",
-        secret: str = "",
+        store: str | None = None,
+        namespace: str | None = None,
+        secret: str | None = None,
     ) -> None:
         for pipeline in pipelines:
             if not isinstance(pipeline, Pipeline):
                 raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
-        managers, default = io_managers_of(store, {}, None, stores_values=False)
+        options = chosen(store=store, namespace=namespace, secret=secret)
+        managers, default = io_managers_of(options["store"], {}, None, stores_values=False)
         self._settings = Settings(
-            url=store,
+            url=options["store"],
             pipelines=pipelines,
             io=managers,
             default_io=default,
-            identity=Identity(namespace, secret),
+            identity=Identity(options["namespace"], options["secret"]),
             max_concurrency=1,
             max_queue=10_000,
             scheduler=False,
@@ -89,6 +93,11 @@ class Client(Groups):
     ) -> None:
         self._open = None
         self._parts.close()
+
+    @property
+    def served(self) -> bool:
+        """Whether a runtime holds the store, which does what is asked for."""
+        return not self._services.database.transact(lambda connection: connection.alone())
 
     @property
     def schedules(self) -> Schedules:

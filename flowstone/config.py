@@ -1,12 +1,13 @@
 """Configuration: what a deployment says of its runtime, and which place wins where several say something.
 
-An argument or a flag wins over `FLOWSTONE_<NAME>` in the environment, that over `flowstone.toml`, or else the table
-`[tool.flowstone]` of `pyproject.toml`, in the current directory, and that over the default. A variable that is empty
-says nothing. Every value keeps where it came from, for whoever asks why it is so.
+An argument (of `Runtime`, of `Client`) or a flag wins over `FLOWSTONE_<NAME>` in the environment, that over
+`flowstone.toml`, or else the table `[tool.flowstone]` of `pyproject.toml`, in the current directory, and that over the
+default. A variable that is empty says nothing. Every value keeps where it came from, for whoever asks why it is so.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -19,11 +20,14 @@ from typing import Any
 from flowstone import durations
 from flowstone.errors import ConfigError, ValidationError, did_you_mean, shown
 
-__all__ = ["DEFAULT", "NAMES", "PREFIX", "Config", "load", "unknown_variables"]
+__all__ = ["DEFAULT", "FOREVER", "NAMES", "PREFIX", "Config", "chosen", "load", "unknown_variables"]
 
 PREFIX = "FLOWSTONE_"
 DEFAULT = "default"
 """Where a value came from that nobody gave."""
+
+FOREVER = math.inf
+"""The retention that nothing outlives: `forever` in text."""
 
 _BACKENDS = ("auto", "greenlets", "threads")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -38,7 +42,7 @@ class Config:
     - `store` ("sqlite:///flowstone.db"): the URL of the store
     - `backend` ("auto"), `max_concurrency` (32), `max_queue` (10,000), `io_manager` (None), `scheduler` and `sensors`
       (True), `namespace` ("default"), `secret` (""): as of `Runtime`
-    - `retention` (30 days, in seconds): how long finished history is kept when it is pruned
+    - `retention` (a year, in seconds): how long history is kept; `FOREVER` keeps all of it
     """
 
     app: str | None = None
@@ -51,7 +55,7 @@ class Config:
     sensors: bool = True
     namespace: str = "default"
     secret: str = ""
-    retention: float = 30 * 86_400.0
+    retention: float = 365 * 86_400.0
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, name: str) -> str:
@@ -94,6 +98,18 @@ def load(
                 values[name] = _read(name, value, source)
                 sources[name] = source
     return Config(**values, sources=sources)
+
+
+def chosen(**given: Any) -> dict[str, Any]:
+    """Options of a call: what was given, and in place of each None what is configured, else the default.
+
+    Raises:
+        ConfigError: what is configured is wrong; the environment and files are read where something was not given.
+    """
+    if None not in given.values():
+        return given
+    config = load()
+    return {name: getattr(config, name) if value is None else value for name, value in given.items()}
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -194,6 +210,10 @@ def _duration(value: object) -> float:
         raise _refused('a duration such as "12h" or "30d"', value) from None
 
 
+def _retention(value: object) -> float:
+    return FOREVER if value in ("forever", FOREVER) else _duration(value)
+
+
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "app": _text,
     "store": _text,
@@ -205,5 +225,5 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "sensors": _switch,
     "namespace": _text,
     "secret": _secret,
-    "retention": _duration,
+    "retention": _retention,
 }

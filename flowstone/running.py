@@ -8,6 +8,7 @@ runs in progress had until the deadline to finish.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -198,7 +199,12 @@ class Opened:
 
     def root(self, settings: Settings) -> ChildSpec:
         """The child spec of the tree over it."""
-        return root_spec(self.services, self.definitions, scheduler=settings.scheduler, sensors=settings.sensors)
+        services, definitions = self.services, self.definitions
+        prunes = settings.retention != math.inf and not services.database.private
+        retention = settings.retention if prunes else None
+        return root_spec(
+            services, definitions, scheduler=settings.scheduler, sensors=settings.sensors, retention=retention
+        )
 
 
 def opened(settings: Settings, system: System, parts: ExitStack) -> Opened:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from actors import ChildSpec, Clock, Row, System
 from flowstone.aio import Aio
 from flowstone.assembly import Settings, io_managers_of
+from flowstone.config import chosen
 from flowstone.core.checks import check_int
 from flowstone.core.keywords import checked_keywords
 from flowstone.core.partitions import Partition
@@ -22,12 +23,11 @@ from flowstone.health import NOT_RUNNING, Health
 from flowstone.hosted import Hosted
 from flowstone.io import IOManager
 from flowstone.pipeline import Pipeline
+from flowstone.pruning import checked_retention
 from flowstone.resources.book import ResourceBook
 from flowstone.resources.calls import Resources
 from flowstone.resources.resource import check_resources
 from flowstone.running import Running, start
-from flowstone.runs.calls import ask
-from flowstone.runs.records import Record
 from flowstone.runs.services import Services
 from flowstone.schedules.calls import Schedules
 from flowstone.schedules.rows import ScheduleRow
@@ -50,51 +50,69 @@ class Runtime(Groups):
     `memory` for a memory store), `max_concurrency` (32 runs and user threads), `max_queue` (10,000 unfinished runs,
     past which sensors pause), `pools` (how many assets of a pool execute at once, by name; 1 unless given), `resources`
     (by name, in the order of their set-up), `system` (a host's own), `scheduler` and `sensors` (whether they run here),
-    `namespace` and `secret` (of run ids).
+    `namespace` and `secret` (of run ids), `retention` (a duration, "365d", or "forever": older history is pruned).
+
+    What is not given, or None, is what `FLOWSTONE_<NAME>` says, else `flowstone.toml` or `[tool.flowstone]` in the
+    current directory, else the default.
 
     Raises:
         ValidationError: an option is wrong.
+        ConfigError: the environment or a file says something wrong.
     """
 
     def __init__(
         self,
         *pipelines: Pipeline,
-        store: str = "sqlite:///flowstone.db",
-        backend: str = "auto",
+        store: str | None = None,
+        backend: str | None = None,
         clock: Clock | None = None,
         io_managers: Mapping[str, IOManager] | None = None,
         io_manager: str | None = None,
         resources: Mapping[str, Any] | None = None,
-        max_concurrency: int = 32,
-        max_queue: int = 10_000,
+        max_concurrency: int | None = None,
+        max_queue: int | None = None,
         pools: Mapping[str, int] | None = None,
         system: System | None = None,
-        scheduler: bool = True,
-        sensors: bool = True,
-        namespace: str = "default",
-        secret: str = "",
+        scheduler: bool | None = None,
+        sensors: bool | None = None,
+        namespace: str | None = None,
+        secret: str | None = None,
+        retention: object = None,
     ) -> None:
         for pipeline in pipelines:
             if not isinstance(pipeline, Pipeline):
                 raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
-        if backend not in BACKENDS:
+        if backend not in (None, *BACKENDS):
             raise ValidationError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(backend)}")
-        managers, default = io_managers_of(store, io_managers or {}, io_manager)
+        options = chosen(
+            store=store,
+            backend=backend,
+            io_manager=io_manager,
+            max_concurrency=max_concurrency,
+            max_queue=max_queue,
+            scheduler=scheduler,
+            sensors=sensors,
+            namespace=namespace,
+            secret=secret,
+            retention=None if retention is None else checked_retention(retention),
+        )
+        managers, default = io_managers_of(options["store"], io_managers or {}, options["io_manager"])
         own = check_resources(resources or {})
         book = ResourceBook({**{name: value for p in pipelines for name, value in p.resources.items()}, **own})
         self._resources = Resources(book)
         self._settings = Settings(
-            url=store,
+            url=options["store"],
             pipelines=pipelines,
             io=managers,
             default_io=default,
-            identity=Identity(namespace, secret),
-            max_concurrency=check_int("max_concurrency", max_concurrency, minimum=1),
-            max_queue=check_int("max_queue", max_queue, minimum=1),
+            identity=Identity(options["namespace"], options["secret"]),
+            max_concurrency=check_int("max_concurrency", options["max_concurrency"], minimum=1),
+            max_queue=check_int("max_queue", options["max_queue"], minimum=1),
+            retention=checked_retention(options["retention"]),
             pools=dict(pools or {}),
-            scheduler=scheduler,
-            sensors=sensors,
-            backend=backend,
+            scheduler=options["scheduler"],
+            sensors=options["sensors"],
+            backend=options["backend"],
             clock=clock,
             system=system,
             resources=book,
@@ -194,23 +212,6 @@ class Runtime(Groups):
         if reason is not None:
             cause = reason if isinstance(reason, BaseException) else None
             raise RuntimeStopped(f"the tree of actors gave up: {reason!r}") from cause
-
-    def materialize(self, asset: str, partition: Partition = None, **options: Any) -> Record:
-        """Make an asset's value for a partition and wait for it; options as of `materialize_async`.
-
-        Raises:
-            AssetNotFound, PartitionError, ValidationError: the request makes no sense.
-            FlowstoneError: the run failed; the user's exception is in the cause chain.
-        """
-        return ask(self._services, asset, partition, patient=False, **options).result()
-
-    def materialize_all(self, asset: str, partition: Partition = None, **options: Any) -> dict[str, Record]:
-        """Make an asset and all that it depends on, in one run; the records by asset, in order.
-
-        Raises:
-            FlowstoneError: one failed, when the rest has ended; `error.context["records"]` holds the records.
-        """
-        return ask(self._services, f"+{asset}", partition, patient=False, **options).results()
 
     def partition_of(self, asset: str, value: object) -> Partition:
         """The partition that a value means for an asset or selection: text is read by the partition set.

@@ -8,6 +8,7 @@
         ├── deliveries
         ├── messaging    (one_for_one) router · tasks
         ├── scheduler
+        ├── pruner       unless history is kept for ever, or the store is not kept
         └── sensors      (dynamic, a restart budget each)
 
 Only a crash of the store's actor restarts the services; a service that crashes restarts alone.
@@ -25,6 +26,7 @@ from flowstone.backfills.driver import Backfills
 from flowstone.runs.deadlines import Deadlines
 from flowstone.connectors.router import Router
 from flowstone.connectors.task_clock import TaskClock
+from flowstone.pruning import Pruner
 from flowstone.resources.keeper import Surroundings
 from flowstone.resources.supervisor import ResourceSupervisor
 from flowstone.runs.dispatcher import Dispatcher, Materializers
@@ -43,9 +45,18 @@ SERVICE_SECONDS = 60.0
 
 
 def root_spec(
-    services: Services, definitions: Definitions, *, scheduler: bool, sensors: bool, id: str = "root"
+    services: Services,
+    definitions: Definitions,
+    *,
+    scheduler: bool,
+    sensors: bool,
+    retention: float | None,
+    id: str = "root",
 ) -> ChildSpec:
-    """The child spec of a whole runtime; without `scheduler` or `sensors` those services are left out."""
+    """The child spec of a whole runtime; without `scheduler` or `sensors` those services are left out.
+
+    `retention` is how many seconds history is kept; None leaves all pruning to others.
+    """
     runs = _supervisor(
         "runs",
         [
@@ -61,6 +72,8 @@ def root_spec(
     children.append(_messaging(services, definitions, scheduler=scheduler))
     if scheduler:
         children.append(ChildSpec(Scheduler, id="scheduler", args=(services, definitions.rules)))
+    if retention is not None:
+        children.append(ChildSpec(Pruner, id="pruner", args=(services, retention)))
     if sensors:
         children.append(ChildSpec(SensorSupervisor, id="sensors", args=(services, definitions.sensors)))
     return _supervisor(

@@ -16,10 +16,9 @@ from flowstone.cli.loading import require_store
 from flowstone.cli.options import DURATION
 from flowstone.cli.output import print_json, print_table
 from flowstone.cli.settings import Group, settings_of
-from flowstone.connectors.retention import EVENT_ATTEMPTS, EVENTS
-from flowstone.runs.retention import CONFLICTS, FinishedRuns
-from flowstone.schedules.retention import TICKS
-from flowstone.sensors.retention import DELIVERIES, EVALUATIONS
+from flowstone.config import FOREVER
+from flowstone.errors import ConfigError
+from flowstone.pruning import histories_of
 from flowstone.state.database import Database
 from flowstone.state.inspection import StoreView, inspect
 from flowstone.state.retention import BATCH, Age, History, prune
@@ -75,11 +74,10 @@ def prune_(context: click.Context, older_than: float | None, dry_run: bool, batc
     config = settings.config
     require_store(config.store)
     managers, _default = io_managers_of(config.store, {}, None, stores_values=False)
-    histories: tuple[History, ...] = (
-        *(TICKS, EVALUATIONS, DELIVERIES, CONFLICTS, EVENTS, EVENT_ATTEMPTS),
-        FinishedRuns(managers),
-    )
+    histories = histories_of(managers)
     keep = config.retention if older_than is None else older_than
+    if keep == FOREVER:
+        raise ConfigError(f"history is kept for ever ({config.source('retention')}): say what may go with --older-than")
     with Database.open(config.store, exclusive=False) as database:
         age = Age.of(database, RealClock().now(), keep)
         if dry_run:

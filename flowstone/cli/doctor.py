@@ -14,7 +14,7 @@ from flowstone import durations
 from flowstone.cli.loading import load_pipeline
 from flowstone.cli.output import print_json, print_table
 from flowstone.cli.settings import Command, Settings, settings_of
-from flowstone.config import NAMES, Config, unknown_variables
+from flowstone.config import FOREVER, NAMES, Config, unknown_variables
 from flowstone.errors import FlowstoneError
 from flowstone.resources.resource import Resource, presentable, resolved
 from flowstone.state.inspection import inspect, sqlite_version
@@ -51,7 +51,9 @@ def doctor(context: click.Context) -> int:
 
 def _shown(config: Config, name: str) -> object:
     value = config.shown(name)
-    return durations.text(value) if name == "retention" else value
+    if name != "retention":
+        return value
+    return "forever" if value == FOREVER else durations.text(value)
 
 
 def _versions() -> Iterator[tuple[str, str | None]]:

@@ -11,6 +11,7 @@ from actors import ChildSpec, DynamicSupervisor
 from flowstone.cli.loading import load_pipeline
 from flowstone.cli.output import print_json
 from flowstone.cli.settings import Command, settings_of
+from flowstone.config import FOREVER
 from flowstone.pipeline import Pipeline
 from flowstone.runs.services import Services
 from flowstone.assembly import Definitions
@@ -18,8 +19,9 @@ from flowstone.tree import root_spec
 
 __all__ = ["tree"]
 
+NO_RESOURCES = SimpleNamespace(kept=())
 # What a tree is planned with: specs only carry these to the actors, which are never started here.
-NO_SERVICES = cast(Services, SimpleNamespace(database=None, membership=None))
+NO_SERVICES = cast(Services, SimpleNamespace(database=None, membership=None, resources=NO_RESOURCES))
 NO_DEFINITIONS = cast(Definitions, SimpleNamespace(rules=None, sensors=None, handlers=None))
 
 
@@ -30,7 +32,10 @@ def tree(context: click.Context) -> int:
     settings = settings_of(context)
     pipeline = load_pipeline(settings)
     pipeline.check()
-    root = _row(root_spec(NO_SERVICES, NO_DEFINITIONS, scheduler=True, sensors=True), pipeline)
+    keep = settings.config.retention
+    retention = None if keep == FOREVER else keep
+    spec = root_spec(NO_SERVICES, NO_DEFINITIONS, scheduler=True, sensors=True, retention=retention)
+    root = _row(spec, pipeline)
     if settings.json:
         print_json([root])
     else:

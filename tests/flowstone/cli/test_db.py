@@ -53,7 +53,7 @@ def old(call, directory):
 
 def test_old_history_goes_and_what_a_cursor_or_an_unfinished_run_needs_stays(call, old):
     dry = call("db", "prune", "--dry-run", "--json").json
-    assert dry["removed"] == {"ticks": 0, "evaluations": 2, "deliveries": 0, "conflicts": 0, "runs": 2}
+    assert {what: count for what, count in dry["removed"].items() if count} == {"evaluations": 2, "runs": 2}
     assert call("db", "prune", "--json").json["removed"] == dry["removed"]
     assert len(call("sensor", "history", "counting", "--json").json) == 1
     assert [run["partition"] for run in call("runs", "list", "--json").json] == ["p2"]

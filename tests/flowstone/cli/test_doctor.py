@@ -22,7 +22,7 @@ def test_each_value_is_shown_with_where_it_came_from(values, directory, monkeypa
     assert found["max_queue"] == (7, "FLOWSTONE_MAX_QUEUE")
     assert found["namespace"] == ("prod", "flowstone.toml")
     assert found["backend"] == ("auto", "default")
-    assert found["retention"] == ("30d", "default")
+    assert found["retention"] == ("365d", "default")
 
 
 def test_secrets_and_passwords_are_masked(call, monkeypatch):
