@@ -15,6 +15,7 @@ from typing import Any
 
 from actors import Clock, WorkCount
 from flowstone.core.approval import WaitForApproval
+from flowstone.core.asset import Retry
 from flowstone.errors import RuntimeStopped
 from flowstone.executors.call import Call, outcome_of
 from flowstone.executors.threads import ThreadExecutor
@@ -237,4 +238,6 @@ class SimulatedExecutor(ThreadExecutor):
 def _ending(outcome: Outcome[Any]) -> str:
     if outcome.error is not None:
         return type(outcome.error).__name__
-    return ASKED if isinstance(outcome.value, WaitForApproval) else "ok"
+    if isinstance(outcome.value, WaitForApproval):
+        return ASKED
+    return "Retry" if isinstance(outcome.value, Retry) else "ok"

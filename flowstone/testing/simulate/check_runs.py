@@ -20,6 +20,12 @@ _TWICE = """
     select min(run_id) as run_id, run_key, count(*) as n from run group by run_key, generation having count(*) > 1
 """
 _MADE = "select * from materialization order by id"
+_BEHIND = """
+    select run_id from run where status = 'queued' and behind and exists (
+        select 1 from run o where o.source_kind = run.source_kind and o.source_name = run.source_name
+        and o.id < run.id and o.status = 'waiting_approval'
+    )
+"""
 _EVENTS = "select run_id, asset, count(*) as n from asset_event group by run_id, asset"
 _INTERRUPTED = "select resource, details from audit where event_type = 'run.interrupted' order by id"
 
@@ -43,9 +49,12 @@ def check_runs(disk: Connection, book: CallBook, *, boot: str, now: datetime) ->
     for call in book.made:
         calls[call.run_id, call.asset].append(call)
     interrupted, asked = _interruptions(disk), _questions(disk)
+    behind = {row.run_id for row in disk.execute(_BEHIND)}
     events = {(row.run_id, row.asset): row.n for row in disk.execute(_EVENTS)}
     for run in disk.execute("select * from run order by id"):
         yield from _check_rest(run, made[run.run_id], boot, now)
+        if run.status == RunStatus.QUEUED and instant(run.ready_at) <= now and run.run_id not in behind:
+            yield Violation(BETWEEN, run.run_id, f"it is queued since {run.ready_at}, and nobody claims it at {now}")
         for row in made[run.run_id]:
             key = (run.run_id, row.asset)
             yield from _check_success(row, events.get(key, 0), calls[key])
@@ -72,8 +81,6 @@ def _questions(disk: Connection) -> Counter[Key]:
 def _check_rest(run: Row, made: list[Row], boot: str, now: datetime) -> Iterator[Violation]:
     if run.status == RunStatus.RUNNING:
         yield Violation(BETWEEN, run.run_id, "it is running, and no call of it goes on")
-    if run.status == RunStatus.QUEUED and instant(run.ready_at) <= now:
-        yield Violation(BETWEEN, run.run_id, f"it is queued since {run.ready_at}, and nobody claims it at {now}")
     finished = run.status in FINISHED_RUNS
     for row in made:
         if row.busy == boot:
@@ -83,7 +90,8 @@ def _check_rest(run: Row, made: list[Row], boot: str, now: datetime) -> Iterator
         if finished and row.status not in FINISHED_MATERIALIZATIONS:
             yield Violation(BETWEEN, f"{run.run_id} {row.asset}", f"it is {row.status} in a run that is {run.status}")
     statuses = {row.status for row in made}
-    if finished and (run.status == RunStatus.FAILED) != (MaterializationStatus.FAILED in statuses):
+    ended = finished and run.status != RunStatus.CANCELLED
+    if ended and (run.status == RunStatus.FAILED) != (MaterializationStatus.FAILED in statuses):
         yield Violation("a run is failed when one of its assets is", run.run_id, f"{run.status}: {sorted(statuses)}")
 
 

@@ -17,7 +17,8 @@ __all__ = ["check_feeds", "check_sensors"]
 
 _EVALUATIONS = "select * from evaluation where sensor = :name order by id"
 _RUNS = """
-    select run_id, evaluation_id, payload from run where source_kind = 'sensor' and source_name = :name order by id
+    select run_id, evaluation_id, payload from run
+    where source_kind = 'sensor' and source_name = :name and retry_of is null order by id
 """
 _STEERED = """
     select id from audit where resource = :resource and event_type in ('sensor.paused', 'sensor.resumed')

@@ -19,14 +19,17 @@ from flowstone.sensors import recording, store
 from flowstone.state import migrate
 from flowstone.testing import Faults, Feed, PushedFeed, simulate
 from flowstone.testing.simulate.__main__ import main
+from flowstone.testing.simulate.graphs import graph
 from flowstone.testing.simulate.shop import shop
 
 SEEDS = 200
+GRAPHS = 30
 SHARE = 5
 HARD = Faults(
     raising=0.08, hanging=0.06, slow=0.1, crashes=0.02, refused=0.05, lost=0.05, late=1.0,
     jumps=0.5, deaths=3.0, meddling=4.0, deciding=4.0,
 )  # fmt: skip
+BUSY = Faults(deaths=1.0, crashes=0.01, lost=0.03, refused=0.03, deciding=3.0, raising=0.1)
 PROGRAM = """
 from flowstone.testing import simulate
 from flowstone.testing.simulate.shop import shop
@@ -77,6 +80,13 @@ def test_nothing_is_violated_where_much_goes_wrong() -> None:
 def test_nothing_is_violated_where_a_few_things_go_wrong_very_often(often: dict[str, float]) -> None:
     for seed in range(1, 5):
         simulate(shop(), days=8, seed=seed, faults=dataclasses.replace(Faults.none(), **often)).check()
+
+
+@pytest.mark.property
+@pytest.mark.parametrize("first", range(1, GRAPHS + 1, SHARE))
+def test_nothing_is_violated_in_random_graphs(first: int) -> None:
+    for seed in range(first, first + SHARE):
+        simulate(graph(seed), days=8, seed=seed, faults=BUSY).check()
 
 
 def test_a_seed_gives_the_same_log_in_processes_that_hash_otherwise() -> None:
@@ -198,7 +208,8 @@ def test_a_violation_is_told_with_its_seed_and_a_shorter_trace(monkeypatch: pyte
     assert least.violations
     assert least.days < result.days
     assert len(least.fired) < len(result.fired)
-    with pytest.raises(AssertionError, match=f"seed {result.seed}: .*violations(.|\n)*shortest trace(.|\n)*is (killed|gone)"):
+    told = f"seed {result.seed}: .*violations(.|\n)*shortest trace(.|\n)*is (killed|gone)"
+    with pytest.raises(AssertionError, match=told):
         result.check()
 
 
