@@ -4,9 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_each_example_runs(example: Path, tmp_path: Path) -> None:
+
+def test_each_example_runs(example: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     command = [sys.executable, "-W", "error", str(example)]
+    if "postgresql" in example.stem:
+        command.append(request.getfixturevalue("postgres_url"))
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stderr == ""
