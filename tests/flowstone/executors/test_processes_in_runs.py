@@ -100,6 +100,7 @@ def test_values_go_there_and_back_and_are_stored_by_the_parent(
     assert runtime.get("total") == value
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_other_answers_than_values_travel_too(start: Callable[..., fs.Runtime]) -> None:
     record = start(shop()).materialize("skip")
     assert (record.status, record.reason) == ("skipped", "nothing new")
@@ -113,6 +114,7 @@ def test_an_attempt_whose_worker_died_is_repeated_by_the_assets_policy(start: Ca
     assert handle.result(WAIT).value == 2
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_a_worker_that_died_is_named_with_its_signal(start: Callable[..., fs.Runtime]) -> None:
     pipeline = fs.Pipeline("shop")
     pipeline.asset(die_once, process=True)
@@ -120,6 +122,7 @@ def test_a_worker_that_died_is_named_with_its_signal(start: Callable[..., fs.Run
         start(pipeline).materialize("die_once")
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_a_worker_that_starts_is_not_taken_for_one_that_hangs(start: Callable[..., fs.Runtime]) -> None:
     clock = ManualClock(NOON, stall=0.05)
     handle = start(shop(), clock=clock).materialize_async("later")
@@ -161,6 +164,7 @@ def test_cancelling_a_run_kills_its_worker(start: Callable[..., fs.Runtime], pip
     assert runtime.runs.get(handle.run_id).status == "cancelled"
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_a_run_that_a_client_cancels_ends_its_worker_too(
     start: Callable[..., fs.Runtime], pipe: Path, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_one_that_was_set_up_again_is_set_up_again_there_too(start: Any, tmp_pat
     assert str(first[0]) in book.read_text().split()
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_overrides_and_plain_values_travel_themselves(start: Any) -> None:
     runtime = start(shop(), resources={"pool": Pool()})
     with runtime.resources.override("pool", "fake"):
@@ -82,12 +83,14 @@ def test_overrides_and_plain_values_travel_themselves(start: Any) -> None:
     assert start(shop(), resources={"pool": "plain"}).materialize("uses").value[1] == "plain"
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_what_can_not_travel_is_named(start: Any) -> None:
     runtime = start(shop(), resources={"pool": threading.Lock()})
     with pytest.raises(fs.ExecutionError, match="resource 'pool' can't be pickled: .*keep plain options in a Resource"):
         runtime.materialize("uses")
 
 
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
 def test_one_that_fails_there_is_unavailable_and_keeps_its_secrets(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "hunter2")
     monkeypatch.setenv("TEST_PID", str(os.getpid()))
