@@ -47,22 +47,27 @@ class Hub(Protocol):
 class GreenletAnswer:
     """The answer that one greenlet of a hub is parked for."""
 
-    __slots__ = ("_hub", "greenlet", "outcome", "target")
+    __slots__ = ("_hub", "done", "error", "greenlet", "target", "value")
+
+    value: Any
+    error: BaseException | None
 
     def __init__(self, hub: Hub, parked: greenlet, target: Target) -> None:
         self._hub = hub
         # None as soon as the asker goes on: what is ready a second time, late or after a kill, then finds nobody.
         self.greenlet: greenlet | None = parked
         self.target: Target | None = target
-        self.outcome: tuple[Any, BaseException | None] | None = None
+        self.done = False
 
     def offer(self, value: Any, error: BaseException | None = None) -> None:
         """Answer, from any thread; what comes later goes nowhere."""
         hub = self._hub
         if get_ident() != hub.ident:
             hub.cross(self, (value, error))
-        elif self.outcome is None:
-            self.outcome = (value, error)
+        elif not self.done:
+            self.done = True
+            self.value = value
+            self.error = error
             hub.ready.append(self)
             if not hub.kicked:
                 hub.kick()

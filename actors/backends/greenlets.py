@@ -21,7 +21,7 @@ from actors.backends.answers import GreenletAnswer
 from actors.backends.base import RUNNERS, Target, Task
 from actors.backends.bridge import Bridge, Call, Offer
 from actors.backends.futures import Future
-from actors.backends.parking import LOOK, Parking
+from actors.backends.parking import LOOK, STRAIGHT, Parking
 from actors.backends.work import WorkCount
 from actors.backends.workers import Interrupt, Parked, Throw, Worker
 from actors.clock import Clock
@@ -222,7 +222,7 @@ class GreenletBackend(Parking):
             return None
         self.pool.append(worker)
         ready = self.ready
-        if len(ready) == 1 and type(ready[0]) is GreenletAnswer and self.turns & LOOK:
+        if len(ready) == 1 and type(ready[0]) is GreenletAnswer and self.turns & STRAIGHT:
             # The one who asked is next: there without going over the hub.
             asker = ready[0].greenlet
             if asker is not None:

@@ -17,10 +17,16 @@ from actors.backends.workers import Parked, Worker
 from actors.clock import RealClock
 from actors.errors import AskTimeout, WouldBlock
 
-__all__ = ["LOOK", "Parking"]
+__all__ = ["LOOK", "STRAIGHT", "Parking"]
 
 LOOK = 15
 """A mask: when the count of turns has none of these bits, the hub looks at the bridge and at the time."""
+
+STRAIGHT = 63
+"""The same mask for asks that go straight from asker to asked and back: the way over the hub costs more than the ask.
+
+With 15 an ask took 3.3 µs, with 63 3.15, with 1023 no less.
+"""
 
 
 class Parking(Backend):
@@ -110,9 +116,9 @@ class Parking(Backend):
         task.waiting_for = answer
         timer = None if timeout is None else self.clock.call_after(timeout, answer.expire)
         try:
-            if asked is None or asked.scheduled or asked.dead or self.ready or not self.turns & LOOK:
+            if asked is None or asked.scheduled or asked.dead or self.ready or not self.turns & STRAIGHT:
                 self._deliver(target, (message, answer, slot))
-                if answer.outcome is None:
+                if not answer.done:
                     self.switch_to_hub()
             else:
                 # The asked actor is idle and would be next: there without going over the hub.
@@ -130,12 +136,11 @@ class Parking(Backend):
                 timer.cancel()
             if task.hung:
                 self.own_up(task)
-        if answer.outcome is None:
+        if not answer.done:
             raise AskTimeout(answer.describe(), timeout or 0.0)
-        value, error = answer.outcome
-        if error is not None:
-            raise error
-        return value
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
 
     def _deliver(self, target: Target, envelope: Envelope) -> None:
         taken = target.deliver(envelope)

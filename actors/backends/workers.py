@@ -40,6 +40,8 @@ class Hub(Protocol):
 class Worker(greenlet):
     """A greenlet that takes tasks' turns, one after the other."""
 
+    __slots__ = ("_backend", "current")
+
     def __init__(self, backend: Hub) -> None:
         super().__init__(parent=backend.hub)
         self._backend = backend
