@@ -16,6 +16,7 @@ changed when a folder above it has been.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -33,6 +34,8 @@ from flowstone.core.partitions import Partition
 from flowstone.durations import seconds
 from flowstone.errors import ValidationError, shown
 from flowstone.sensors.sensor import Answer, Arrival, NoTrigger, Sensor, Trigger
+from flowstone.sensors.surroundings import ALONE, Surroundings
+from flowstone.sensors.watching import FolderWatch
 
 __all__ = ["LOOKBACK", "FileArrival"]
 
@@ -78,6 +81,7 @@ class FileArrival(Sensor):
     - `existing` ("trigger"): what is there when the sensor starts triggers too; "ignore" lets it count as seen
     - `partition` (None): a function of the relative path; the default is the first `YYYY-MM-DD` in it, else the path
     - `recursive` (False): look into folders of the folder too; symbolic links to folders are not followed
+    - `watch` (False): poll at once when the kernel tells that the folder changed (extra `watch`); the interval stays
     - `settle` ("50ms"): for which a file that was not renamed into place has to stay as it is
 
     The payload is `path` (absolute), `size` in bytes and `mtime`, an instant in ISO 8601. A folder that is not there
@@ -96,18 +100,33 @@ class FileArrival(Sensor):
         partition: Callable[[str], Partition] | None = None,
         recursive: bool = False,
         settle: object = "50ms",
+        watch: bool = False,
     ) -> None:
         _check(path, "path", "a folder", _is_a(path, str | os.PathLike) and bool(path))
         _check(pattern, "pattern", "a text such as '*.csv'", _is_a(pattern, str) and bool(pattern))
         _check(existing, "existing", "'trigger' or 'ignore'", existing in EXISTING)
         _check(partition, "partition", "callable", partition is None or callable(partition))
         _check(recursive, "recursive", "True or False", _is_a(recursive, bool))
+        _check(watch, "watch", "True or False", _is_a(watch, bool))
         self.path = os.path.abspath(os.fsdecode(path))
         self.pattern = pattern
         self.existing = existing
         self.partition = partition
         self.recursive = recursive
         self.settle = seconds(settle, "settle")
+        self.watch = watch
+        self._watch = FolderWatch(self.path, recursive=recursive)
+        self._around: Surroundings = ALONE
+
+    def within(self, surroundings: Surroundings) -> FileArrival:
+        """This sensor, able to ask for polls."""
+        copied = copy.copy(self)
+        copied._around = surroundings
+        return copied
+
+    def cleanup(self, state: Any) -> None:
+        """Watch no more."""
+        self._watch.stop()
 
     def init(self) -> dict[str, Any]:
         """The state before the first poll; with `existing="ignore"` it marks what is there already."""
@@ -120,6 +139,9 @@ class FileArrival(Sensor):
 
     def poll(self, state: dict[str, Any]) -> Answer:
         """The files that changed since the state; those that are known already are dropped by their keys."""
+        if self.watch and self._around is not ALONE:
+            # Before the look, so that what comes after it is told.
+            self._watch.follow(self._identity(), self._around.wake)
         listing = self._list()
         if listing is None:
             return NoTrigger(reason=f"the folder {self.path} is not there")
@@ -139,6 +161,13 @@ class FileArrival(Sensor):
         if not arrived:
             return NoTrigger(state=following, seen=tuple(sorted(ignored)))
         return Trigger(*arrived, state=following, seen=sorted(ignored))
+
+    def _identity(self) -> str | None:
+        try:
+            root = os.stat(self.path)
+        except OSError:
+            return None
+        return f"{root.st_dev}:{root.st_ino}"
 
     def _list(self) -> _Listing | None:
         """All files that match, ordered by change time; None when there is no folder."""
