@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flowstone.core.partitions import Partition, decode_partition, encode_partition
+from flowstone.core.partitions import Partition, decode_partition, encode_partition, partition_text
 from flowstone.core.run import MaterializationStatus, RunStatus
 from flowstone.core.staleness import Staleness
 from flowstone.durations import text as duration_text
@@ -313,7 +313,7 @@ def _is_repeated(row: Materialization) -> bool:
 
 
 def _subject(asset: str, partition: Partition) -> str:
-    return asset if partition is None else f"{asset} for {encode_partition(partition)}"
+    return asset if partition is None else f"{asset} for {partition_text(partition)}"
 
 
 def _counted(count: int, noun: str) -> str:

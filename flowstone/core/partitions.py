@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeAlias, Union
 
 from flowstone.errors import PartitionError
 
-__all__ = ["Partition", "decode_partition", "encode_partition"]
+__all__ = ["Partition", "decode_partition", "encode_partition", "partition_text"]
 
 Partition: TypeAlias = Union[None, str, int, bool, date, datetime, "tuple[Partition, ...]"]
 
@@ -87,6 +87,21 @@ def decode_partition(key: str) -> Partition:
     if written != key:
         raise _damaged(key)
     return partition
+
+
+def partition_text(partition: Partition) -> str:
+    """A partition as messages show it: the stored form, but of a tuple its parts, since base64 tells people nothing.
+
+    Raises:
+        PartitionError: it is no legal one.
+
+    >>> partition_text(date(2025, 1, 15)), partition_text((date(2025, 1, 15), "eu"))
+    ('d:2025-01-15', '2025-01-15|eu')
+    """
+    encoded = encode_partition(partition)
+    if type(partition) is not tuple:
+        return encoded
+    return "|".join(part if type(part) is str else partition_text(part).removeprefix("d:") for part in partition)
 
 
 def _encode_text(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -293,5 +293,11 @@ def stored_partition(catalog: Catalog, asset: str | None, partition: Partition) 
 def _rebuilt(text: str) -> FlowstoneError:
     """An error as a row holds it, as an exception again."""
     kind, _, message = text.partition(": ")
-    classes = {cls("").type: cls for cls in FlowstoneError.__subclasses__()}
+    classes = {cls("").type: cls for cls in _below(FlowstoneError)}
     return classes.get(kind, ExecutionError)(message or text)
+
+
+def _below(kind: type[FlowstoneError]) -> Iterator[type[FlowstoneError]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _below(below)

@@ -12,7 +12,7 @@ from typing import Any
 from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, Skip
 from flowstone.core.context import Context, RunTrigger
-from flowstone.core.partitions import Partition, decode_partition, encode_partition
+from flowstone.core.partitions import Partition, decode_partition, encode_partition, partition_text
 from flowstone.errors import DependencyNotReady, FlowstoneError, IOManagerError, StaleState
 from flowstone.executors.call import awaited
 from flowstone.failpoints import failpoint
@@ -94,7 +94,8 @@ def _load_input(services: Services, asset: str, partition: Partition, inputs: li
     encoded = encode_partition(partition)
     found = services.database.read(lambda connection: latest(connection, asset, encoded))
     if found is None or found.stored is None:
-        raise DependencyNotReady(f"{asset} has no value for {encoded or 'no partition'} yet", asset=asset)
+        place = partition_text(partition) or "no partition"
+        raise DependencyNotReady(f"{asset} has no value for {place} yet", asset=asset)
     inputs.append(Input(asset, encoded, found.run_id, found.stored.data_version))
     return load_stored(services, asset, partition, found.stored, run_id=found.run_id)
 
