@@ -60,8 +60,9 @@ def record(connection: Connection, run_id: str, asset: str, partition: str, inpu
     connection.executemany(_EDGE, [{"run_id": run_id, **made, **_edge(each)} for each in inputs])
     wanted = {(each.asset, each.partition) for each in inputs}
     there = {(row.upstream_asset, row.upstream_partition) for row in connection.execute(_LINKS, made)}
-    if wanted != there:
+    if there - wanted:
         connection.executemany(_UNLINK, [{**made, **_place(place)} for place in sorted(there - wanted)])
+    if wanted - there:
         connection.executemany(_LINK, [{**made, **_place(place)} for place in sorted(wanted - there)])
     failpoint("lineage.before_commit")
 

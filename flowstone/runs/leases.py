@@ -62,7 +62,8 @@ _DONE_BY_OTHER = """
     and status = 'success' and code_version is not distinct from :code_version
 """
 _UNDER_LEASE = """
-    select m.*, r.attempt as run_attempt, r.setbacks as run_setbacks
+    select m.id, m.run_id, m.asset, m.partition, m.status, m.attempt, m.failures, m.ready_at, m.snoozed_since, m.busy,
+    m.error, m.reason, m.approval, r.attempt as run_attempt, r.setbacks as run_setbacks
     from run r join materialization m on m.run_id = r.run_id
     where r.run_id = :run_id and r.status = 'running' and r.boot = :boot and r.fence = :fence order by m.id
 """

@@ -53,7 +53,7 @@ class Plan:
 
 
 def plan(dependencies: Mapping[str, Iterable[str]], states: Mapping[str, AssetState], now: datetime) -> Plan:
-    """What of a run comes next. `dependencies` names the assets of the selection in graph order.
+    """What of a run comes next. `dependencies` names the pending assets, in graph order, `states` has all.
 
     >>> from datetime import UTC
     >>> pending = AssetState(MaterializationStatus.PENDING)
