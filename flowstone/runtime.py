@@ -79,9 +79,7 @@ class Runtime(Groups):
         secret: str | None = None,
         retention: object = None,
     ) -> None:
-        for pipeline in pipelines:
-            if not isinstance(pipeline, Pipeline):
-                raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
+        _check_pipelines(pipelines)
         if backend not in (None, *BACKENDS):
             raise ValidationError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(backend)}")
         options = chosen(
@@ -97,9 +95,7 @@ class Runtime(Groups):
             retention=None if retention is None else checked_retention(retention),
         )
         managers, default = io_managers_of(options["store"], io_managers or {}, options["io_manager"])
-        own = check_resources(resources or {})
-        book = ResourceBook({**{name: value for p in pipelines for name, value in p.resources.items()}, **own})
-        self._resources = Resources(book)
+        self._book = _book_of(pipelines, resources or {})
         self._settings = Settings(
             url=options["store"],
             pipelines=pipelines,
@@ -115,7 +111,7 @@ class Runtime(Groups):
             backend=options["backend"],
             clock=clock,
             system=system,
-            resources=book,
+            resources=self._book,
         )
         self._aio = Aio(self)
         self._lock = threading.Lock()
@@ -281,7 +277,7 @@ class Runtime(Groups):
     @property
     def resources(self) -> Resources:
         """Calls about resources; those of tests before the start too."""
-        return self._resources
+        return Resources(self._book)
 
     def health(self) -> Health:
         """How the runtime is, computed from what progressed; of one that does not run too."""
