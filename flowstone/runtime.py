@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -300,3 +300,15 @@ class Runtime(Groups):
         if running.down is not None:
             raise RuntimeStopped(f"the tree of actors gave up: {running.down!r}; stop() and start() it again")
         return running
+
+
+def _check_pipelines(given: Iterable[object]) -> None:
+    for pipeline in given:
+        if not isinstance(pipeline, Pipeline):
+            raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
+
+
+def _book_of(pipelines: Iterable[Pipeline], own: Mapping[str, Any]) -> ResourceBook:
+    """The resources that the pipelines bring along, and the runtime's own, which come first by name."""
+    brought = {name: value for pipeline in pipelines for name, value in pipeline.resources.items()}
+    return ResourceBook({**brought, **check_resources(own)})
