@@ -165,7 +165,7 @@ def growth(number: int) -> float:
     with fs.Runtime(pipeline(), store="memory://", io_manager="memory", scheduler=False, sensors=False) as runtime:
         singles(runtime, 5_000)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for first in range(0, number, 5_000):
+        for _ in range(0, number, 5_000):
             # The same partitions again: values and partitions are the user's, and would grow with them.
             singles(runtime, 5_000)
         return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
