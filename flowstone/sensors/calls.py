@@ -96,17 +96,25 @@ class Sensors:
         """
         asked = Poll(by)
         limit = None if timeout is None else seconds(timeout, "timeout")
-        if not self._services.membership.has(polls_of(name)):
+        membership = self._services.membership
+        if not membership.has(polls_of(name)):
             return self._poll_elsewhere(name, limit, by)
-        ref = self.ref(name)
         try:
-            evaluation: EvaluationRow = ref.ask(asked, timeout=limit)
+            evaluation: EvaluationRow = self.ref(name).ask(asked, timeout=limit)
         except AskTimeout as error:
             message = f"the poll of sensor {name!r} did not end within {limit:g} s; it goes on"
             raise TimeoutExceeded(message, name=name) from error
         except ActorDeadError as error:
+            if not membership.has(polls_of(name)):
+                # Another node has just come, and polls it from now on; what this poll saw is not committed.
+                return self._poll_elsewhere(name, limit, by)
             message = f"the actor of sensor {name!r} ended before it answered: {error}"
             raise ExecutionError(message, retryable=True, name=name) from error
+        except RuntimeStopped:
+            if not membership.shared:
+                raise
+            # It comes here, or goes, just now.
+            return self._poll_elsewhere(name, limit, by)
         return evaluation
 
     def push(self, name: str, message: Any, *, message_id: str | None = None) -> EvaluationRow:

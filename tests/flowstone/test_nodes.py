@@ -10,6 +10,8 @@ import flowstone as fs
 import pytest
 from flowstone.sensors import Push
 from flowstone.state import nodes
+from flowstone.state.assignment import Cluster
+from flowstone.state.database import Database
 from flowstone.testing import ScriptedSensor
 
 SENSORS = 8
@@ -32,6 +34,8 @@ class Pair:
         self.deliveries: list[tuple[str, Any]] = []
         self.delivered = threading.Semaphore(0)
         self.first, self.second = self._start(url, "first"), self._start(url, "second")
+        with Database.open(url, exclusive=False) as database:
+            self.wait_until(lambda: _agreed(database.read(nodes.cluster_of)))
         self.wait_until(lambda: len(self.polled(self.first)) + len(self.polled(self.second)) == SENSORS + 1)
 
     def _start(self, url: str, name: str) -> fs.Runtime:
@@ -57,6 +61,10 @@ class Pair:
         """Stop both; harmless when repeated."""
         self.first.stop(timeout=5)
         self.second.stop(timeout=5)
+
+
+def _agreed(cluster: Cluster) -> bool:
+    return len(cluster.nodes) == 2 and cluster.settled
 
 
 @pytest.fixture
