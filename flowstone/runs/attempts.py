@@ -17,6 +17,7 @@ from flowstone.outcome import Outcome
 __all__ = [
     "SNOOZE",
     "SNOOZE_LIMIT",
+    "Ended",
     "Failed",
     "Made",
     "Repeated",
@@ -86,6 +87,22 @@ class Waiting:
 
 
 Verdict = Succeeded | Skipped | Failed | Repeated | Snoozed | Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of one attempt at an asset; `attempt` None is any.
+
+    `still_busy` says that the call goes on although its attempt is over: its (asset, partition) stays held. When the
+    `attempt`, or its call after this `approval`, is over already, a commit of which the answer was lost has written it.
+    """
+
+    asset: str
+    verdict: Verdict
+    duration: float
+    still_busy: bool = False
+    attempt: int | None = None
+    approval: str | None = None
 
 
 def judge(

@@ -10,7 +10,7 @@ all nodes one claims at a time.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,13 +19,24 @@ from flowstone.core.graph import Graph
 from flowstone.core.run import RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import AssetNotFound, StaleState
 from flowstone.failpoints import failpoint
-from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
+from flowstone.runs.attempts import Ended, Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
 from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
 from flowstone.runs.limits import Limit, Limits, Slots
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 
-__all__ = ["Claim", "Claimed", "advance", "claim", "due_runs", "held_by", "next_due", "settle", "slots_lacking"]
+__all__ = [
+    "Claim",
+    "Claimed",
+    "advance",
+    "claim",
+    "due_runs",
+    "held_by",
+    "next_due",
+    "settle",
+    "settle_all",
+    "slots_lacking",
+]
 
 PAGE = 100
 UNLIMITED = Limits()
@@ -199,30 +210,49 @@ def settle(
     in_hand: Collection[str] | None = None,
     limits: Limits = UNLIMITED,
 ) -> Progress:
-    """Write what became of one asset, and what of the run comes next.
+    """Write what became of one asset, and what of the run comes next; the values as of `Ended`.
 
-    `still_busy` says that the call goes on although its attempt is over: its (asset, partition) stays held. When the
-    `attempt`, or its call after this `approval`, is over already, a commit of which the answer was lost has written it;
-    `in_hand` as of `advance`.
+    Raises:
+        StaleState: the lease is gone; nothing is changed.
+    """
+    ended = Ended(asset, verdict, duration, still_busy, attempt, approval)
+    return settle_all(connection, graph, lease, [ended], now=now, in_hand=in_hand, limits=limits)
+
+
+def settle_all(
+    connection: Connection,
+    graph: Graph,
+    lease: Lease,
+    attempts: Iterable[Ended],
+    *,
+    now: datetime,
+    in_hand: Collection[str] | None = None,
+    limits: Limits = UNLIMITED,
+) -> Progress:
+    """Write what became of some assets of a run, and what of it comes next; `in_hand` as of `advance`.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
     ledger = _held(connection, graph, lease, now, limits)
-    if not ledger.is_attempting(asset, attempt, approval):
-        return ledger.advance(in_hand)
-    busy = lease.boot if still_busy else None
-    if isinstance(verdict, Repeated | Snoozed):
-        ledger.delay(asset, verdict, busy=busy)
-    elif isinstance(verdict, Waiting):
-        ledger.wait(asset, verdict, duration=duration)
-    else:
-        ledger.end(asset, verdict, duration=duration, busy=busy)
-    if not isinstance(verdict, Snoozed):
-        ledger.count_attempt(asset)
+    for ended in attempts:
+        if ledger.is_attempting(ended.asset, ended.attempt, ended.approval):
+            _settle(ledger, ended)
     progress = ledger.advance(in_hand)
     failpoint("run.before_settle")
     return progress
+
+
+def _settle(ledger: Ledger, ended: Ended) -> None:
+    verdict, busy = ended.verdict, ledger.lease.boot if ended.still_busy else None
+    if isinstance(verdict, Repeated | Snoozed):
+        ledger.delay(ended.asset, verdict, busy=busy)
+    elif isinstance(verdict, Waiting):
+        ledger.wait(ended.asset, verdict, duration=ended.duration)
+    else:
+        ledger.end(ended.asset, verdict, duration=ended.duration, busy=busy)
+    if not isinstance(verdict, Snoozed):
+        ledger.count_attempt(ended.asset)
 
 
 def advance(

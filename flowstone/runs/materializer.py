@@ -19,11 +19,11 @@ from flowstone.errors import FlowstoneError, RuntimeStopped, StaleState, StoreUn
 from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs import events
-from flowstone.runs.attempts import Failed, Waiting, judge
+from flowstone.runs.attempts import Ended, Failed, Waiting, judge
 from flowstone.runs.execution import Attempt, execute
-from flowstone.runs.leases import Claim, advance, settle
+from flowstone.runs.leases import Claim, advance, settle_all
 from flowstone.runs.ledger import Progress, Started
-from flowstone.runs.messages import Advanced, Due, Executed, Settle, Settled, SlotsFreed
+from flowstone.runs.messages import Advanced, Due, Executed, Settle, SettleAgain, Settled, SlotsFreed
 from flowstone.runs.occupancy import Call
 from flowstone.runs.recovery import release_busy
 from flowstone.runs.reminding import SLOTS, look_at_deadlines, remind, tell_of_slots
@@ -48,6 +48,8 @@ class Materializer(Actor):
         self.errors: dict[str, FlowstoneError] = {}
         self.in_hand: set[str] = set()
         self.due: datetime | None = None
+        self.ended: list[Settle] = []
+        self.settling = False
         self.asked = False
         self.limited = False
         self._proceed(claim.progress)
@@ -56,8 +58,8 @@ class Materializer(Actor):
         """Serve one message of `runs.messages`."""
         if isinstance(message, Executed):
             self._judge(message)
-        elif isinstance(message, Settle):
-            self._settle(message)
+        elif isinstance(message, SettleAgain):
+            self._write()
         elif isinstance(message, Settled):
             self._settled(message)
         elif isinstance(message, Due):
@@ -143,22 +145,24 @@ class Materializer(Actor):
         self._settle(Settle(asset.name, started.attempt, verdict, duration, started.approval))
 
     def _settle(self, asked: Settle) -> None:
+        """Write what became of an attempt: with the next transaction, together with all that ends until then."""
+        self.asked = self.asked or isinstance(asked.verdict, Waiting)
+        self.ended.append(asked)
+        if not self.settling:
+            self._write()
+
+    def _write(self) -> None:
         services, lease = self.services, self.claim.lease
         graph: Graph = services.catalog.graph
-        self.asked = self.asked or isinstance(asked.verdict, Waiting)
-        others = self.in_hand - {asked.asset}
+        asked, self.ended, self.settling = tuple(self.ended), [], True
+        others = self.in_hand - {each.asset for each in asked}
         services.database.write(
-            lambda connection: settle(
+            lambda connection: settle_all(
                 connection,
                 graph,
                 lease,
-                asked.asset,
-                asked.verdict,
+                [_ended(services, lease.run_id, each) for each in asked],
                 now=services.clock.now(),
-                duration=asked.duration,
-                still_busy=bool(services.calls.outlive(lease.run_id, asked.asset)),
-                attempt=asked.attempt,
-                approval=asked.approval,
                 in_hand=others,
                 limits=services.limits,
             ),
@@ -166,24 +170,36 @@ class Materializer(Actor):
         )
 
     def _settled(self, message: Settled) -> None:
-        if isinstance(message.outcome.error, StoreUnavailable):
-            log.warning("run %s waits for the store: %s", self.claim.lease.run_id, message.outcome.error)
-            self.send_after(STORE_RETRY, message.asked)
+        error = message.outcome.error
+        if isinstance(error, StoreUnavailable):
+            log.warning("run %s waits for the store: %s", self.claim.lease.run_id, error)
+            self.ended[:0] = message.asked
+            self.send_after(STORE_RETRY, SettleAgain())
             return
         failpoint("run.after_settle")
-        if self.services.limits.concern((message.asked.asset,)):
-            tell_of_slots(self.services)
-        self.in_hand.discard(message.asked.asset)
-        error = message.outcome.error
+        self.settling = False
+        asked = message.asked
         if isinstance(error, StaleState):
+            asked, self.ended = (*asked, *self.ended), []
+        for each in asked:
+            self._tell(each, error if isinstance(error, StaleState) else None)
+        self._advanced(message.outcome)
+        if self.ended:
+            self._write()
+
+    def _tell(self, asked: Settle, refused: StaleState | None) -> None:
+        """Tell of an attempt that is settled, or that is nobody's any more."""
+        self.in_hand.discard(asked.asset)
+        if self.services.limits.concern((asked.asset,)):
+            tell_of_slots(self.services)
+        if refused is not None:
             # Whoever cancelled the run from another process has left the partition to the call, which may be over.
-            _release_ended(self.services, self.claim, message.asked.asset)
-        events.attempt_ended(self.services, self.claim, message.asked, error if isinstance(error, StaleState) else None)
-        if isinstance(message.asked.verdict, Waiting):
+            _release_ended(self.services, self.claim, asked.asset)
+        events.attempt_ended(self.services, self.claim, asked, refused)
+        if isinstance(asked.verdict, Waiting):
             failpoint("approval.after_request")
             look_at_deadlines(self.services)
-            events.asked(self.services, self.claim.lease.run_id, message.asked.asset)
-        self._advanced(message.outcome)
+            events.asked(self.services, self.claim.lease.run_id, asked.asset)
 
     def _look(self) -> None:
         services, lease, graph = self.services, self.claim.lease, self.services.catalog.graph
@@ -212,6 +228,12 @@ class Materializer(Actor):
             self.ref.tell(message)
         except ActorDeadError:
             log.debug("%s came too late for run %s", message, self.claim.lease.run_id)
+
+
+def _ended(services: Services, run_id: str, asked: Settle) -> Ended:
+    """What became of an attempt, within the transaction that writes it: its call may go on."""
+    busy = bool(services.calls.outlive(run_id, asked.asset))
+    return Ended(asked.asset, asked.verdict, asked.duration, busy, asked.attempt, asked.approval)
 
 
 def _end_call(services: Services, call: Call) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "Recover",
     "Recovered",
     "Settle",
+    "SettleAgain",
     "Settled",
     "SlotsFreed",
     "Swept",
@@ -86,10 +87,15 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """It was committed, or failed."""
+class SettleAgain:
+    """Try the store again with what could not be written."""
 
-    asked: Settle
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """They were committed, or failed."""
+
+    asked: tuple[Settle, ...]
     outcome: Outcome[Progress]
 
 
