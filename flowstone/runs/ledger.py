@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from flowstone.approvals import store as approvals
@@ -147,7 +147,7 @@ class Ledger:
             duration=duration,
             error=error,
             reason=reason,
-            stored=None if stored is None else Json(asdict(stored)),
+            stored=None if stored is None else Json({name: getattr(stored, name) for name in stored.__slots__}),
             data_version=None if stored is None else stored.data_version,
             busy=busy,
         )
