@@ -19,6 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from flowstone.core.catalog import Catalog  # noqa: E402
 from flowstone.core.run import MaterializationStatus  # noqa: E402
 from flowstone.runs.plan import AssetState, plan  # noqa: E402
 
-CHAIN, FAN, PLANNED = 100, 1_000, 10_000
+CHAIN, FAN, PLANNED, ASKERS = 100, 1_000, 10_000, 8
 BUDGETS = {"durable": 1.5, "memory": 0.3}
 """Milliseconds an asset."""
 PLANNING = 200.0
@@ -134,9 +135,17 @@ def ours(url: str, runs: int) -> dict[str, float]:
 
 
 def singles(runtime: fs.Runtime, number: int, first: int = 0) -> None:
-    """So many runs of one asset, asked for one by one."""
-    for partition in range(first, first + number):
-        runtime.materialize_async("single", partition=partition)
+    """So many runs of one asset, asked for one by one, each durable before the next, by ASKERS threads."""
+
+    def ask(share: int) -> None:
+        for partition in range(first + share, first + number, ASKERS):
+            runtime.materialize_async("single", partition=partition)
+
+    threads = [threading.Thread(target=ask, args=(share,)) for share in range(ASKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     runtime.drain()
 
 
