@@ -78,6 +78,9 @@ def listed(client: Any, bucket: str, prefix: str, after: str) -> Iterator[Listed
     position = {"StartAfter": after} if after else {}
     while True:
         page = client.list_objects_v2(**where, **position)
+        if "ResponseMetadata" in page and not {"Contents", "IsTruncated"} & page.keys():
+            # Headers that were cut look like the headers of an empty answer, which is no empty listing.
+            raise PollError(f"bucket {bucket!r}: the answer was cut", code="network_error")
         more = bool(page.get("IsTruncated"))
         yield Listed(tuple(_found(bucket, told) for told in page.get("Contents", ())), _time_of(page), more)
         if not more:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
+from http.client import HTTPResponse, RemoteDisconnected
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
@@ -32,7 +33,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.passed = False
-        self._watched: list[Any] = []
+        self._watched: list[socket.socket] = []
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
@@ -48,28 +49,63 @@ class Deadline:
         self._timer.cancel()
         _HERE.deadline = None
 
-    def watch(self, connection: Any) -> None:
-        """Shut this connection down when the time is up."""
+    def watch(self, connected: socket.socket) -> None:
+        """Shut this socket down when the time is up."""
         with self._lock:
-            self._watched.append(connection)
+            self._watched.append(connected)
 
     def _expire(self) -> None:
         with self._lock:
             self.passed = True
-            for connection in self._watched:
+            for connected in self._watched:
                 # The plain shutdown, for that of TLS takes the connection away from the thread that reads it.
-                with suppress(OSError, TypeError):
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                with suppress(OSError):
+                    socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+class _Lines:
+    """Reads lines, and keeps the last."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._source.readline(limit)
+        return self.last
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _WholeResponse(HTTPResponse):
+    """A response whose headers came to their end: the standard library takes a connection that is cut for it."""
+
+    def begin(self) -> None:
+        source: Any = self.fp
+        lines: Any = _Lines(source)
+        self.fp = lines
+        try:
+            super().begin()
+        finally:
+            self.fp = source if self.fp is lines else self.fp
+        if lines.last == b"":
+            raise RemoteDisconnected("the headers were cut")
 
 
 class _Watched:
     """What both kinds of connections do."""
 
     public_only = False
+    response_class: Any = _WholeResponse
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         """Begin a request, which the deadline of this thread may end."""
-        _HERE.deadline.watch(self)
+        connection: Any = self
+        if connection.sock is None:
+            connection.connect()
+        # The socket itself: a connection gives it away to an answer that ends with it.
+        _HERE.deadline.watch(connection.sock)
         super().putrequest(*args, **kwargs)  # type: ignore[misc]  # a mixin before HTTPConnection
 
     def _new_conn(self) -> socket.socket:
