@@ -24,8 +24,13 @@ the subject under `sensor`, `schedule`, `asset` or `run_id`.
 | `flowstone.io.stop` | `duration`, and `bytes` where known | the same |
 | `flowstone.io.exception` | `duration` | the same, `error error_type` |
 | `flowstone.approval.requested` | `waited` | `approval_id run_id partition message by reason` |
-| `flowstone.approval.approved` `rejected` `modified` `escalated` `expired` | `waited` | the same |
-| `flowstone.resource.up` `down` | `failures` | `resource reason` |
+| `flowstone.approval.approved` | `waited` | the same |
+| `flowstone.approval.rejected` | `waited` | the same |
+| `flowstone.approval.modified` | `waited` | the same |
+| `flowstone.approval.escalated` | `waited` | the same |
+| `flowstone.approval.expired` | `waited` | the same |
+| `flowstone.resource.up` | `failures` | `resource reason` |
+| `flowstone.resource.down` | `failures` | `resource reason` |
 | `flowstone.actor.restart` | `restarts` | `actor reason`, and `sensor` for the actor of one |
 
 Handlers run on the executor for user code, never in an actor: each gets its events one after the other, in order. One

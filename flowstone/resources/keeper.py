@@ -160,7 +160,8 @@ class Keeper(Actor):
         if reason is not None:
             log.warning("resource %s is down: %s", self.name, reason)
         metadata = {"resource": self.name, "reason": reason}
-        self._around.telemetry.emit(f"flowstone.resource.{what}", {"failures": self.failures}, metadata)
+        event = "flowstone.resource.up" if what == "up" else "flowstone.resource.down"
+        self._around.telemetry.emit(event, {"failures": self.failures}, metadata)
 
     def _tell_tried(self) -> None:
         supervisor = self._around.directory.get("resources")

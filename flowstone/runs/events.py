@@ -38,6 +38,14 @@ __all__ = [
 APPROVALS = "approvals"
 """The topic on which approvals are told of: `("approval_requested", id, asset, partition)` and so on."""
 
+_SAID = {
+    "requested": "flowstone.approval.requested",
+    "approved": "flowstone.approval.approved",
+    "rejected": "flowstone.approval.rejected",
+    "modified": "flowstone.approval.modified",
+    "escalated": "flowstone.approval.escalated",
+    "expired": "flowstone.approval.expired",
+}
 _RUN = "select * from run where run_id = :run_id"
 
 
@@ -119,7 +127,7 @@ def approval(services: Services, of: Approval, event: str | None = None) -> None
         waited = ((of.decided_at or services.clock.now()) - of.requested_at).total_seconds()
         about = {"asset": of.asset, "partition": of.partition, "run_id": of.run_id, "approval_id": of.id}
         about |= {"message": of.message, "by": of.by, "reason": of.reason}
-        services.telemetry.emit(f"flowstone.approval.{said}", {"waited": waited}, about)
+        services.telemetry.emit(_SAID[said], {"waited": waited}, about)
 
 
 @contextmanager
