@@ -190,7 +190,7 @@ def test_a_year_of_a_task_in_its_zone_equals_its_cron(zone: str, make_store_url:
         {"enabled": "yes"},
         {"payload": "x" * 1_100_000},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_a_bad_task_is_refused_and_nothing_is_written(options: dict[str, Any], make_store_url: Any) -> None:
     with fs.Runtime(store=make_store_url("memory")) as runtime:

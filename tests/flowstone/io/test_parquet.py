@@ -68,7 +68,7 @@ def test_other_tools_read_the_file_and_a_file_of_theirs_is_a_table(tmp_path: Pat
         ({"a": [1], "b": [1, 2]}, "Arrow"),
         ({"a": 1}, "Error"),
     ],
-    ids=str,
+    ids=range(13),
 )
 def test_what_is_no_table_is_refused_and_leaves_nothing(tmp_path: Path, value: Any, reason: str) -> None:
     with pytest.raises(IOManagerError, match=f"could not store raw: expected a table: .*({reason})") as refused:

@@ -1,7 +1,7 @@
 """The queue: messages sent, sent in batches, read and archived a second, and the time from an event to its handler.
 
-    python benchmarks/queue.py                        memory and SQLite, and PostgreSQL where a server can be brought up
-    python benchmarks/queue.py --messages 20000
+    python benchmarks/queues.py                     memory and SQLite, and PostgreSQL where a server can be brought up
+    python benchmarks/queues.py --messages 20000
 
 Beside it, in the same run: Procrastinate (deferred, then fetched and finished, one by one) where it is installed.
 Messages are consumed by 1, 4 and 8 threads. Routing is measured with 1 and with 1,000 types of events, which has to
@@ -10,23 +10,22 @@ cost the same.
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import importlib.util
+import statistics
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-# This file has the name of a module of the standard library, which others import.
-sys.path = [entry for entry in sys.path if not entry.endswith("benchmarks")]
-
-import argparse  # noqa: E402
-import asyncio  # noqa: E402
-import importlib.util  # noqa: E402
-import statistics  # noqa: E402
-import tempfile  # noqa: E402
-import threading  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from concurrent.futures import ThreadPoolExecutor  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+# A file beside this one is named as a package that FlowStone needs, and Python looks beside a script first.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 import flowstone as fs  # noqa: E402
 from flowstone.connectors.queue_calls import Queue  # noqa: E402
