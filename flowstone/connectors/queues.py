@@ -14,7 +14,8 @@ from flowstone.state.fields import instant
 
 __all__ = ["Queues", "create", "every", "keeper"]
 
-_HAS_PGMQ = "select 1 where to_regprocedure('pgmq.create(text)') is not null"
+# The queues of pgmq belong to the whole database: of its stores, the one in the usual schema has them.
+_HAS_PGMQ = "select 1 where to_regprocedure('pgmq.create(text)') is not null and current_schema() = 'public'"
 _TABLES = TableQueues()
 
 

@@ -24,7 +24,7 @@ begin
         'scheduled_for', to_char(emit_event.scheduled_for at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
     );
     select kind into keeper from queue where name = 'flowstone_events';
-    if keeper is null and to_regprocedure('pgmq.create(text)') is not null then
+    if keeper is null and to_regprocedure('pgmq.create(text)') is not null and current_schema() = 'public' then
         execute 'select pgmq.create($1)' using 'flowstone_events';
         insert into queue (name, kind, sent, created_at) values ('flowstone_events', 'pgmq', 0, clock_timestamp())
         on conflict do nothing;
