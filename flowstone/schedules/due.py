@@ -15,7 +15,20 @@ from typing import Protocol
 from flowstone.cron import Interval, Timing
 from flowstone.schedules.policies import Misfire, MisfireMode, Overlap, Reason, TickStatus
 
-__all__ = ["Account", "Admission", "Decision", "Timed", "admit", "ahead", "decide", "overdue", "settle", "start_of", "wake_at"]
+__all__ = [
+    "Account",
+    "Admission",
+    "Decision",
+    "Timed",
+    "admit",
+    "ahead",
+    "decide",
+    "overdue",
+    "same_until",
+    "settle",
+    "start_of",
+    "wake_at",
+]
 
 _LATE = timedelta(seconds=30)
 _MANY = 10
@@ -119,6 +132,17 @@ def decide(schedule: Timed, now: datetime) -> Decision:
     runs = _running(schedule, timing, last, now)
     fires = tuple(Account(TickStatus.TRIGGERED, instant, instant) for instant in runs)
     return Decision(_missed(schedule, timing, last, runs, now) + fires, last)
+
+
+def same_until(schedule: Timed, decision: Decision) -> datetime | None:
+    """Until when a decision, made ahead for the instant at which it is ready, is the one that would be made.
+
+    None when that can't be told: it is about more than one instant, about one that does not fire, or with jitter.
+    """
+    if len(decision.accounts) != 1 or not decision.accounts[0].fires or schedule.jitter:
+        return None
+    instant = decision.accounts[0].first
+    return instant + min(_LATE, (schedule.timing.next_after(instant) - instant) / 2)
 
 
 def settle(schedule: Timed, now: datetime) -> tuple[Account, ...]:

@@ -1,6 +1,6 @@
 """What the scheduler is told, by the functions of `scheduler` and by itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowstone.outcome import Outcome
@@ -8,7 +8,7 @@ from flowstone.schedules.due import Decision
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.schedules.ticks import Commit, Writing
 
-__all__ = ["Answered", "Changed", "Look", "Read", "Write", "Written"]
+__all__ = ["Answered", "Burst", "Changed", "Foresee", "Look", "Read", "Write", "Written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,32 @@ class Answered:
     outcome: Outcome[Any]
 
 
+@dataclass(slots=True)
+class Burst:
+    """Commits that became due together: how many of their transactions are left, and whether runs wait for them.
+
+    `written` are, for each transaction that is over, the names of its schedules.
+    """
+
+    left: int = 0
+    wakes: bool = False
+    written: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Foresee:
+    """Decide ahead about these schedules: their ticks are written, and there is time."""
+
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Try these commits again."""
+    """Try these commits, again when that is not the first attempt."""
 
     commits: tuple[Commit, ...]
     attempt: int
+    burst: Burst
 
 
 @dataclass(frozen=True, slots=True)

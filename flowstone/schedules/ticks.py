@@ -33,7 +33,7 @@ __all__ = ["Commit", "Writing", "find_tick", "tick_of", "write_accounts"]
 _ALMOST = timedelta(microseconds=1)
 
 _MOVE = """
-    update schedule set accounted_until = :until
+    update schedule set accounted_until = :until, last_scheduled_for = coalesce(:newest, last_scheduled_for)
     where name = :name and version = :version and accounted_until = :since
 """
 _TAKE_MS = """
@@ -118,14 +118,17 @@ class Writing:
         """
         schedule, until = work.schedule, work.accounted_until
         state = {"name": schedule.name, "version": schedule.version, "since": schedule.accounted_until, "until": until}
-        if not self.connection.change(_MOVE, state):
+        expected = max((each.account.first for each in work.prepared if each.request is not None), default=None)
+        if not self.connection.change(_MOVE, state, newest=expected):
             return None
         ticks = [tick for each in work.prepared if (tick := self._write(schedule, each)) is not None]
         self.ticks += [(schedule, tick) for tick in ticks]
         newest = max((tick.scheduled_for for tick in ticks if tick.status is TickStatus.TRIGGERED), default=None)
         if newest is None:
-            return dataclasses.replace(schedule, accounted_until=until)
-        self.connection.change(_NEWEST, name=schedule.name, newest=newest)
+            newest = schedule.last_scheduled_for
+        if newest != expected and expected is not None:
+            # Mostly all that was to be triggered is, and one statement has written it.
+            self.connection.change(_NEWEST, name=schedule.name, newest=newest)
         return dataclasses.replace(schedule, accounted_until=until, last_scheduled_for=newest)
 
     def at(self, schedule: ScheduleRow, prepared: Prepared) -> Tick | None:
@@ -153,21 +156,24 @@ class Writing:
         return tick
 
     def done(self) -> None:
-        """Say, after the commit, what was written, that there are runs to begin, and which were cancelled."""
+        """Say, after the commit, what was written, and that there are runs to begin."""
+        self.tell()
+        if self.requested:
+            self.services.wake()
+
+    def tell(self) -> None:
+        """Say, after the commit, what was written, and which runs were cancelled; those to begin wait for `wake`."""
         for schedule, tick in self.ticks:
             ticked(self.services, schedule, tick)
         requested(self.services, *self.requested)
         for run_id in self.cancelled:
             after_cancel(self.services, run_id)
-        if self.requested:
-            self.services.wake()
 
     def _write(self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False) -> Tick | None:
         """The tick that was written, with its run when it is admitted; None when another writer came first."""
-        tick = _tick(self.connection, schedule, prepared, self.now, manual=manual)
-        if prepared.request is not None:
-            # The run's id follows from its key: mostly the row is complete at once, and not written twice.
-            tick = dataclasses.replace(tick, run_id=self._expected(prepared.request))
+        # The run's id follows from its key: mostly the row is complete at once, and not written twice.
+        run_id = None if prepared.request is None else self._expected(prepared.request)
+        tick = _tick(self.connection, schedule, prepared, self.now, manual=manual, run_id=run_id)
         if not _insert(self.connection, tick, prepared.partition):
             return None
         if prepared.request is None:
@@ -215,7 +221,13 @@ class Writing:
 
 
 def _tick(
-    connection: Connection, schedule: ScheduleRow, prepared: Prepared, now: datetime, *, manual: bool = False
+    connection: Connection,
+    schedule: ScheduleRow,
+    prepared: Prepared,
+    now: datetime,
+    *,
+    manual: bool = False,
+    run_id: str | None = None,
 ) -> Tick:
     """The tick of an account as it is before its run was asked for."""
     account, failed = prepared.account, prepared.error is not None
@@ -229,7 +241,7 @@ def _tick(
         manual=manual,
         status=TickStatus.FAILED if failed else account.status,
         reason=Reason.PARTITION if failed else account.reason,
-        run_id=None,
+        run_id=run_id,
         partition=None if prepared.partition is None else decode_partition(prepared.partition),
         error=prepared.error,
         blocked_by=None,
