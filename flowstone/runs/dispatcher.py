@@ -67,6 +67,9 @@ class Dispatcher(Actor):
         for child in self.materializers.which_children():
             self._watch(child.id, child.ref)
         self._recover(Recover((), "its actor was lost"))
+        if services.membership.shared:
+            # Nodes may have ended since the start, before this actor could hear of it.
+            self._sweep()
 
     def receive(self, message: Any) -> None:
         """Serve one message of `runs.messages`, or the `Down` of a materializer."""
