@@ -32,7 +32,7 @@ EXACT = 200
 _PARTS = 24
 _MOST_PARTS = 4 * _PARTS
 _MOST_BACK = 50
-_MOST_LEVEL = 5_000
+_MOST_LEVEL = 500
 _SUM = 1 << 128
 
 
@@ -73,7 +73,9 @@ class Sweep:
             return False
         if ignore["until"] is None:
             return short(found.identity) in self._recent
-        return found.at < ignore["until"] or (found.at == ignore["until"] and short(found.identity) in ignore["at"])
+        if found.at == ignore["until"] and ignore["at"] is not None:
+            return short(found.identity) in ignore["at"]
+        return bool(found.at <= ignore["until"])
 
     def meet(self, found: Found) -> tuple[str, bool]:
         """Take an object of the window in: how often it came back, as text, and whether it is a recent one."""
@@ -130,8 +132,11 @@ class Sweep:
         state = self.end(now, watches=False)
         # The recent ones are all of the window where the heap of the newest was not full, or begins before it.
         exact = len(self._newest) < EXACT or self._newest[0][0] < self._floor_of(state["mark"])
-        ignore = {"until": None, "at": []} if exact else {"until": self._top, "at": self._level}
-        return {**state, "print": None, "ignore": ignore}
+        if exact:
+            return {**state, "print": None, "ignore": {"until": None, "at": None}}
+        # More objects of the newest instant than can be named: all of that instant count as seen.
+        at = self._level if len(self._level) < _MOST_LEVEL else None
+        return {**state, "print": None, "ignore": {"until": self._top, "at": at}}
 
     def _floor_of(self, mark: float) -> float:
         return (mark - self._lookback) // self._part * self._part

@@ -281,7 +281,7 @@ def test_a_prefix_may_follow_the_time(listing: Any, poller: Any) -> None:
 
 
 @pytest.mark.parametrize("order", ["any", "growing"])
-@pytest.mark.parametrize("count", [3, 450])
+@pytest.mark.parametrize("count", [3, 450, 1200])
 @pytest.mark.parametrize("with_store", [True, False])
 def test_what_is_there_at_first_may_count_as_seen(
     listing: Any, poller: Any, order: str, count: int, with_store: bool
@@ -292,6 +292,7 @@ def test_what_is_there_at_first_may_count_as_seen(
     room.put("0000-old", at=room.now - 30 * DAY)
     sensor = S3FileArrival(bucket="b", client=room, order=order, existing="ignore", min_age="1s", limit=100)
     watch = stored(poller, sensor) if with_store else poller(sensor)
+    room.now += 1
     room.put("9999")
     room.now += 2
     assert keys(watch.all()) == ["9999"]
@@ -299,6 +300,22 @@ def test_what_is_there_at_first_may_count_as_seen(
     room.put("99999")
     room.now += 2
     assert keys(watch.all()) == ["99999"] if with_store or count == 3 else "99999" in keys(watch.all())
+
+
+def test_of_the_newest_instant_what_came_after_the_start_arrives(listing: Any, poller: Any) -> None:
+    room = listing()
+    for number in range(300):
+        room.put(f"{number:04}")
+    watch = stored(poller, S3FileArrival(bucket="b", client=room, existing="ignore"))
+    room.put("9999")
+    assert keys(watch.all()) == ["9999"]
+
+
+def test_instants_are_read_in_any_form() -> None:
+    from flowstone.sensors.builtin.s3.client import _instant
+
+    forms = ["2025-01-15T12:00:00.000Z", "Wed, 15 Jan 2025 12:00:00 GMT"]
+    assert {_instant(form).timestamp() for form in forms} == {1_736_942_400.0}
 
 
 def test_an_empty_bucket_may_count_as_seen(listing: Any, poller: Any) -> None:

@@ -248,6 +248,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (OK + b"Content-Length: 1000\r\n\r\n", b""),
         (OK + b"Content-Length: 100000\r\n\r\n", b"x"),
         (OK + b"\r\n", b"x"),
+        (OK + b"\r\n", b""),
     ],
 )
 def test_a_slow_server_is_given_up_in_time(endpoint: Endpoint, poller: Any, head: bytes, piece: bytes) -> None:
