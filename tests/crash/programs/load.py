@@ -65,7 +65,7 @@ def rest(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-@shop.asset(retry=fs.RetryPolicy(max_attempts=3, base=0.01, on=(ValueError,)))
+@shop.asset(retry=fs.RetryPolicy(max_attempts=3, base=0.03, on=(ValueError,)))
 def raw(context: Any) -> str:
     """One item as it came; what is asked for fails at first, some are slow, some crash their run's actor once."""
     note("raw", context.run_id, context.attempt)
@@ -84,9 +84,9 @@ def raw(context: Any) -> str:
 
 @shop.asset
 def side(context: Any) -> None:
-    """What takes its time beside `raw`, which is attempted again meanwhile."""
+    """What takes its time beside `raw`, whose pause before its next attempt is over before this one's call."""
     note("side", context.run_id, context.attempt)
-    rest(0.06)
+    rest(0.1)
 
 
 @shop.asset
