@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from flowstone.cli.loading import client_of
@@ -26,6 +28,8 @@ def web(context: click.Context, host: str, port: int, max_bytes: int) -> None:
     except ImportError as error:
         raise ConfigError(f"flowstone web needs the extra web: pip install 'flowstone[web]' ({error})") from error
     with client_of(settings_of(context), needs_app=True) as client, Ending().heeded() as ended:
+        # It tells of each message that waits for a thread, however shortly.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         server = Server(create_app(client, max_bytes=max_bytes), host=host, port=port)
         server.start()
         click.echo(f"serving {server.url}/sensors/NAME until SIGTERM or Ctrl-C", err=True)
