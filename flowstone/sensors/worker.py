@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from actors import Actor, ActorDeadError
-from flowstone.errors import RuntimeStopped, StoreUnavailable, ValidationError
+from flowstone.errors import StoreUnavailable, ValidationError
 from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
@@ -29,6 +29,7 @@ from flowstone.sensors import store
 from flowstone.sensors.announcing import announce
 from flowstone.sensors.around import Around
 from flowstone.sensors.book import PollGate
+from flowstone.sensors.calling import abandoned_of, obstacle_to, submit
 from flowstone.sensors.cleanup import clean_up
 from flowstone.sensors.cursor import read_state
 from flowstone.sensors.evaluation import Evaluation, Start, begin, decide, first_cursor, skip
@@ -46,8 +47,8 @@ from flowstone.sensors.messages import (
     Retry,
     TimerDue,
 )
-from flowstone.sensors.polling import call_init, call_name, call_poll
-from flowstone.sensors.rows import SETTLED, Fault, SensorRow, SkipReason
+from flowstone.sensors.polling import call_init, call_poll
+from flowstone.sensors.rows import SETTLED, Fault, SensorRow
 from flowstone.sensors.sensor import PollError
 from flowstone.sensors.spec import SensorSpec
 from flowstone.sensors.timer import PollTimer
@@ -158,18 +159,12 @@ class Worker(Actor):
             return
         job.start = begin(row, now, manual=job.manual, by=job.by)
         job.lateness = self._timer.lateness() if job.purpose is Purpose.TIMER else 0.0
-        obstacle = self._obstacle(row, opening.backlog)
+        abandoned = self._abandoned()
+        obstacle = obstacle_to(job, row, self._spec, backlog=opening.backlog, abandoned=abandoned)
         if obstacle is None:
             self._call(job.start)
         else:
             self._write(skip(job.start, obstacle, now=now, regular=self._timer.regular_wait()))
-
-    def _obstacle(self, row: SensorRow, backlog: bool) -> SkipReason | None:
-        if row.paused:
-            return SkipReason.PAUSED
-        if self._abandoned() >= self._spec.max_abandoned:
-            return SkipReason.ABANDONED
-        return SkipReason.BACKPRESSURE if backlog and self._job.purpose is Purpose.TIMER else None
 
     def _call(self, start: Start) -> None:
         cursor, spec = start.row.cursor_text, self._spec
@@ -186,27 +181,7 @@ class Worker(Actor):
         self.phase = Phase.CALLING
         self.generation += 1
         failpoint("poll.before_call")
-        self._submit(call, self.generation)
-
-    def _submit(self, call: Callable[[], Any], generation: int) -> None:
-        given_up = False
-
-        def then(outcome: Outcome[Any]) -> None:
-            nonlocal given_up
-            given_up = outcome.timed_out
-            self._gate.leave()
-            self._post(Called(generation, outcome))
-
-        def ended() -> None:
-            if given_up:
-                self._post(CallEnded())
-
-        name = call_name(self._spec)
-        try:
-            self._services.polls.submit(call, timeout=self._spec.timeout, name=name, then=then, ended=ended)
-        except RuntimeStopped:
-            self._gate.leave()
-            raise
+        submit(self._services, spec, self._gate, call, self.generation, post=self._post)
 
     def _gate_opened(self, message: GateOpened) -> None:
         # The row may have changed while the earlier actor's call ran.
@@ -322,8 +297,7 @@ class Worker(Actor):
         return row
 
     def _abandoned(self) -> int:
-        name = call_name(self._spec)
-        return sum(call.name == name for call in self._services.polls.abandoned())
+        return abandoned_of(self._services, self._spec)
 
     def _post(self, message: object) -> None:
         try:
