@@ -31,6 +31,8 @@ the subject under `sensor`, `schedule`, `asset` or `run_id`.
 | `flowstone.approval.expired` | `waited` | the same |
 | `flowstone.resource.up` | `failures` | `resource reason` |
 | `flowstone.resource.down` | `failures` | `resource reason` |
+| `flowstone.backfill.started` | `partitions` | `backfill asset` |
+| `flowstone.backfill.finished` | `count` | `backfill status` |
 | `flowstone.actor.restart` | `restarts` | `actor reason`, and `sensor` for the actor of one |
 
 Handlers run on the executor for user code, never in an actor: each gets its events one after the other, in order. One

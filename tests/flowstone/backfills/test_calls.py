@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import flowstone as fs
+from actors.testing import crash
 from flowstone.backfills.backfill import Backfill
 from flowstone.errors import BackfillNotFound, TimeoutExceeded, ValidationError
 
@@ -241,6 +242,33 @@ def test_several_backfills_go_on_at_once_and_come_to_rest(mill: Mill, light: fs.
     ids = [light.backfills.start("raw", f"202{year}-01-01..202{year}-01-20").id for year in range(5, 9)]
     assert [light.backfills.wait(id, timeout=PATIENCE).succeeded for id in ids] == [20] * 4
     light.drain(timeout=PATIENCE)
+
+
+def test_telemetry_hears_when_a_backfill_starts_and_ends(light: fs.Runtime) -> None:
+    told, over = list[tuple[str, Any]](), threading.Event()
+
+    def hear(event: str, measured: dict[str, Any], about: dict[str, Any]) -> None:
+        told.append((event, about))
+        if event.endswith("finished"):
+            over.set()
+
+    light.telemetry.attach("flowstone.backfill.", hear)
+    row = light.backfill("raw", partitions="2025-01-01..2025-01-02")
+    assert over.wait(PATIENCE)
+    assert told == [
+        ("flowstone.backfill.started", {"backfill": row.id, "asset": "raw"}),
+        ("flowstone.backfill.finished", {"backfill": row.id, "status": "success"}),
+    ]
+
+
+def test_a_crash_of_the_actor_loses_nothing(mill: Mill, light: fs.Runtime) -> None:
+    mill.gate.clear()
+    row = light.backfills.start("raw", "2025-01-01..2025-01-06", max_parallel=2)
+    assert mill.entered.acquire(timeout=PATIENCE)
+    crash(light.actor("services", "runs", "backfills"))
+    mill.gate.set()
+    assert light.backfills.wait(row.id, timeout=PATIENCE).succeeded == 6
+    assert set(mill.calls.values()) == {1}
 
 
 def test_backfills_are_listed_newest_first(light: fs.Runtime) -> None:
