@@ -482,5 +482,5 @@ def test_the_events_of_the_table_are_those_that_are_told() -> None:
     sources = Path(telemetry_module.__file__).parent.rglob("*.py")
     emitted = {name for path in sources for name in re.findall(r'"(flowstone\.\w+\.\w+)"', path.read_text())}
     listed = set(re.findall(r"^\| `(flowstone\.\w+\.\w+)`", telemetry_module.__doc__ or "", re.MULTILINE))
-    areas = {"actor", "approval", "io", "materialization", "resource", "run", "schedule", "sensor"}
+    areas = {"actor", "approval", "backfill", "io", "materialization", "resource", "run", "schedule", "sensor"}
     assert listed == {name for name in emitted if name.split(".")[1] in areas}
