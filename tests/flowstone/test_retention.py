@@ -117,8 +117,26 @@ def test_a_value_that_was_superseded_is_deleted_with_its_row(shop, pruned, start
     with pytest.raises(fs.RunNotFound):
         runtime.runs.get(old.run_id)
     if stored.manager == "files":
-        assert not manager._path(stored).exists()
+        assert not manager._tree.path(stored.location).exists()
     assert runtime.get("raw") == new.run_id
+
+
+def test_what_a_run_read_and_asked_goes_with_it(shop, pruned, started, flowstone_clock):
+    ask = fs.Asset(lambda context, raw: fs.WaitForApproval("ok?") if context.approval is None else raw, name="asks")
+    shop.add(ask)
+    runtime = started(shop)
+    runs = []
+    for _ in range(2):
+        runs.append(runtime.materialize_async("raw asks"))
+        runtime.drain(timeout=20)
+        runtime.approvals.approve(runtime.approvals.list_pending()[0].id)
+        runs[-1].result(timeout=20)
+    flowstone_clock.advance(40 * DAY)
+    assert pruned()["runs"] == 1
+    for table in ("lineage_edge", "approval"):
+        sql = f"select run_id from {table}"
+        left = runtime._services.database.read(lambda connection, sql=sql: connection.execute(sql))
+        assert [row.run_id for row in left] == [runs[1].run_id]
 
 
 def test_a_value_of_an_unknown_io_manager_keeps_its_run(shop, pruned, started, flowstone_clock):
