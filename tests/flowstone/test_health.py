@@ -384,3 +384,9 @@ def test_a_store_that_fails_is_down_and_the_rest_is_told_as_far_as_it_is_known(
 def test_a_tree_that_gave_up_is_down_with_its_reason(start: Start) -> None:
     health = health_of(start(Shop().pipeline)._services, SensorBook(), ValueError("no"))
     assert str(health) == "down\nruntime root is down: its tree of actors gave up: ValueError('no')"
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+def test_a_runtime_is_well_from_its_first_moment_on(make_store_url: Callable[[str], str], kind: str) -> None:
+    with fs.Runtime(Shop().pipeline, store=make_store_url(kind), io_manager="memory") as runtime:
+        assert str(runtime.health()) == "ok"
