@@ -24,8 +24,8 @@ class Lineage:
     """The group of calls `runtime.lineage`.
 
     Each gives nodes with `asset partition depth`, the start left out, each once with its shortest depth, by depth and
-    then by name. They tell of the newest values; what earlier runs had read is kept with those runs. What is unknown has
-    no lineage.
+    then by name. They tell of the newest values; what earlier runs had read is kept with those runs. What is unknown
+    has no lineage.
     """
 
     def __init__(self, database: Database, catalog: Catalog) -> None:

@@ -87,8 +87,8 @@ def rewind(connection: Connection, name: str, to: str, *, actor: str, now: datet
         raise ValidationError(f"expected to to be the eval_id of an evaluation of sensor {name!r}, got: {shown(to)}")
     if found[0].trigger == Cause.PUSH:
         raise ValidationError(
-            f"expected to to be an evaluation that left a cursor; {to} is of a message that was pushed to sensor {name!r}, "
-            "which leaves none: give the eval_id of a poll"
+            f"expected to to be an evaluation that left a cursor; {to} is of a message that was pushed to sensor "
+            f"{name!r}, which leaves none: give the eval_id of a poll"
         )
     last = found[0].id
     for taken in connection.execute(_TAKEN_SINCE, name=name, last=last):
