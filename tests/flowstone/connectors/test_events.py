@@ -11,6 +11,7 @@ import pytest
 
 import flowstone as fs
 from flowstone.connectors.events import QUEUE, Result
+from flowstone.sensors import Push
 
 WAIT = 20.0
 
@@ -274,3 +275,24 @@ def _emitted(runtime: fs.Runtime, payload: int) -> bool:
         return bool(runtime.connectors.emit("work", payload, event_id=f"number-{payload}"))
     except fs.StoreUnavailable:
         return False
+
+
+def test_a_signal_pushes_to_a_sensor_once_however_often_it_is_delivered(store_url: str, seen: Seen) -> None:
+    shop = fs.Pipeline("shop")
+    shop.asset(lambda context: context.partition, name="orders")
+    shop.sensor("inbox", Push(), target="orders", partition=lambda message: message["day"])
+
+    def handle(event: Any, context: Any) -> None:
+        context.push("inbox", event.payload)
+        seen(event)
+        if event.delivery == 1:
+            raise RuntimeError("after the push")
+
+    with fs.Runtime(shop, store=store_url, io_manager="memory") as runtime:
+        runtime.connectors.on_event("signal.day", handle, vt="100ms")
+        runtime.connectors.emit("signal.day", {"day": "monday"})
+        seen.wait(2)
+        until(lambda: results(runtime) == {"signal.day": Result.HANDLED})
+        runtime.drain(timeout=20)
+        assert [run.partition for run in runtime.runs.list()] == ["monday"]
+        assert len(runtime.sensors.history("inbox")) == 1

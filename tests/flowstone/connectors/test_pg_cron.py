@@ -12,7 +12,7 @@ import pytest
 
 import flowstone as fs
 from actors.testing import ManualClock
-from flowstone.connectors import instants
+from flowstone.connectors import instants, tasks
 from flowstone.connectors.events import QUEUE, Result
 from flowstone.connectors.tasks import TaskStatus
 from flowstone.state.database import Database
@@ -207,3 +207,26 @@ def test_a_task_that_sql_wrote_waits_for_instants_until_a_process_of_ours_fills_
         assert task.status is TaskStatus.WAITING
         with fs.Runtime(store=pg_cron_url, io_manager="memory") as runtime:
             until(lambda: runtime.connectors.list_scheduled_tasks()[0].status is TaskStatus.ACTIVE)
+
+
+def test_switching_between_the_database_and_a_process_of_ours_loses_and_doubles_nothing(
+    postgres_url: str, client: fs.Client, sql: Callable[..., list[Any]]
+) -> None:
+    create(client, cron="* * * * *")
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    with Database.open(postgres_url, exclusive=False) as database:
+        for back in range(6, 0, -1):
+            moment = minute - timedelta(minutes=back)
+            sql("update scheduled_tasks set accounted_until = %s", moment - timedelta(minutes=1))
+            sql("delete from scheduled_task_instant")
+            sql("insert into scheduled_task_instant values ('beat', %s)", moment)
+            # Whoever comes first, the other one finds it done; sometimes one of them alone is there.
+            if back % 3:
+                sql("select run_due_tasks()")
+            if back % 2 or not back % 3:
+                database.transact(lambda connection, now=moment: tasks.fire(connection, "beat", now=now))
+            if back % 3:
+                sql("select run_due_tasks()")
+    rows = client.connectors.events(task="beat")
+    assert sorted(row.scheduled_for for row in rows) == [minute - timedelta(minutes=n) for n in range(6, 0, -1)]
+    assert client.queue.metrics(QUEUE).queue_length == 6
