@@ -3,9 +3,9 @@
     python benchmarks/queues.py                     memory and SQLite, and PostgreSQL where a server can be brought up
     python benchmarks/queues.py --messages 20000
 
-Beside it, in the same run: Procrastinate (deferred, then fetched and finished, one by one) where it is installed.
-Messages are consumed by 1, 4 and 8 threads. Routing is measured with 1 and with 1,000 types of events, which has to
-cost the same.
+Beside it, in the same run: Procrastinate and PgQueuer (jobs deferred, then finished, one by one) where they are
+installed. Messages are consumed by 1, 4 and 8 threads. Routing is measured with 1 and with 1,000 types of events,
+which has to cost the same.
 """
 
 from __future__ import annotations
@@ -137,6 +137,39 @@ def procrastinate_rate(url: str, jobs: int) -> None:
     asyncio.run(measure())
 
 
+def pgqueuer_rate(url: str, jobs: int) -> None:
+    """Jobs that are enqueued one by one and finished by one worker."""
+    if importlib.util.find_spec("pgqueuer") is None:
+        print("  pgqueuer is not installed")
+        return
+    import psycopg
+    from pgqueuer import PgQueuer
+    from pgqueuer.db import PsycopgDriver
+    from pgqueuer.queries import Queries
+    from pgqueuer.types import QueueExecutionMode
+
+    async def measure() -> None:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            driver = PsycopgDriver(connection)
+            queries = Queries(driver)
+            await queries.install()
+            worker = PgQueuer(driver)
+
+            @worker.entrypoint("bench")
+            async def bench(job: Any) -> None:
+                pass
+
+            began = time.perf_counter()
+            for _number in range(jobs):
+                await queries.enqueue("bench", b"{}")
+            enqueued = time.perf_counter()
+            await worker.run(mode=QueueExecutionMode.drain)
+            ended = time.perf_counter()
+            print(f"  pgqueuer: enqueue {jobs / (enqueued - began):,.0f}/s   work {jobs / (ended - enqueued):,.0f}/s")
+
+    asyncio.run(measure())
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,6 +189,7 @@ def main() -> None:
                 latency(url, given.events, types)
         if server is not None:
             procrastinate_rate(server, given.messages // 10)
+            pgqueuer_rate(server, given.messages // 10)
 
 
 if __name__ == "__main__":
