@@ -29,7 +29,7 @@ __all__ = ["SimulatedStore", "new_disk"]
 
 T = TypeVar("T")
 
-LEASED = frozenset({"Materializer._settle", "Materializer._resume"})
+LEASED = frozenset({"Materializer._write", "Materializer._look"})
 """Transactions that name the lease which they are under."""
 
 READERS = 2

@@ -11,9 +11,6 @@ import pytest
 import flowstone as fs
 from flowstone.connectors.events import QUEUE, Event, bury
 from flowstone.connectors.vitals import LATE, Vital, vitals
-from flowstone.state.database import Database
-
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -22,8 +19,8 @@ def client(store_url: str, make_store_url: Any) -> Iterator[fs.Client]:
         yield client
 
 
-def read(client: fs.Client, *, now: datetime = NOW, handles: bool = True) -> dict[str, Vital]:
-    database: Database = client._services.database
+def read(client: fs.Client, *, now: datetime | None = None, handles: bool = True) -> dict[str, Vital]:
+    database, now = client._services.database, now or datetime.now(UTC)
     found = database.read(lambda connection: vitals(connection, now=now, handles=handles, fires=True))
     return {vital.name: vital for vital in found}
 
@@ -37,7 +34,7 @@ def test_events_that_wait_too_long_are_told_of_where_somebody_handles_events(cli
     assert read(client)[QUEUE].well
     client._services.database.transact(
         lambda connection: connection.execute(
-            "update queue_message set enqueued_at = :old, vt = :old", old=NOW - timedelta(minutes=5)
+            "update queue_message set enqueued_at = :old, vt = :old", old=datetime.now(UTC) - timedelta(minutes=5)
         )
     )
     found = read(client)[QUEUE]
@@ -46,8 +43,9 @@ def test_events_that_wait_too_long_are_told_of_where_somebody_handles_events(cli
 
 
 def test_dead_letters_are_told_of_with_the_last_error(client: fs.Client) -> None:
+    letter = Event("evt_1", "unknown", {})
     client._services.database.transact(
-        lambda connection: bury(connection, Event("evt_1", "unknown", {}), "no handler for 'unknown'", now=NOW)
+        lambda connection: bury(connection, letter, "no handler for 'unknown'", now=datetime.now(UTC))
     )
     found = read(client)["dead letters"]
     assert not found.well and found.reason is not None and "'unknown'" in found.reason
@@ -62,7 +60,7 @@ def test_a_task_that_is_late_invalid_or_disabled_is_told_of(client: fs.Client) -
         )
     )
     assert read(client)["beat"].well
-    late = read(client, now=NOW + timedelta(minutes=2) + LATE)
+    late = read(client, now=datetime.now(UTC) + timedelta(minutes=2) + LATE)
     assert not late["beat"].well and "overdue" in str(late["beat"].reason)
     assert late["off"].well and late["off"].reason == "disabled"
     assert not late["bad"].well and "never" in str(late["bad"].reason)

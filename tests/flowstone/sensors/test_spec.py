@@ -147,6 +147,7 @@ def test_a_file_sensor_shows_its_configuration() -> None:
         "path": "/data",
         "pattern": "*.csv",
         "existing": "trigger",
+        "watch": False,
         "partition": None,
         "recursive": False,
         "settle": 0.05,
