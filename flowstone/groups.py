@@ -13,6 +13,7 @@ from flowstone.connectors.calls import Connectors
 from flowstone.connectors.queue_calls import Queue
 from flowstone.core.partitions import Partition
 from flowstone.lineage.calls import Lineage
+from flowstone.metrics import Metrics, metrics_of
 from flowstone.runs.approval_calls import Approvals
 from flowstone.runs.calls import Handle, Materializations, Runs, ask, value_of
 from flowstone.runs.dynamic import Partitions
@@ -39,6 +40,14 @@ class Groups:
     def connectors(self) -> Connectors:
         """Calls about scheduled tasks, events and who handles them; handlers may be given before the start."""
         return Connectors(lambda: self._services, self._settings.handlers)
+
+    def metrics(self) -> Metrics:
+        """A snapshot of the lags and counts that tell how the runtime keeps up; its text is what Prometheus scrapes.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+        """
+        return metrics_of(self._services)
 
     @property
     def queue(self) -> Queue:

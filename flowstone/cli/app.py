@@ -20,6 +20,7 @@ from flowstone.cli.db import db
 from flowstone.cli.demo import demo
 from flowstone.cli.doctor import doctor
 from flowstone.cli.health import health
+from flowstone.cli.metrics import metrics
 from flowstone.cli.output import print_error
 from flowstone.cli.queue import queue
 from flowstone.cli.run import run
@@ -43,9 +44,12 @@ def flowstone() -> None:
     """Assets, schedules and sensors under supervised actors, with every step durable."""
 
 
-for _command in (demo, run, check, tree, schedule, sensor, runs, db, health, doctor, audit, connector, queue, web):
-    flowstone.add_command(_command)
-for _command in (asset, backfill, approval, why):
+for _command in (
+    *(demo, run, check, tree, web),
+    *(asset, backfill, approval, runs, why),
+    *(schedule, sensor, connector, queue),
+    *(db, health, metrics, doctor, audit),
+):
     flowstone.add_command(_command)
 
 
