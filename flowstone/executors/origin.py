@@ -28,6 +28,7 @@ MAIN = "__main__"
 _COPY = "__mp_main__"
 
 _importing: list[str] = []
+_imported_mains: list[types.ModuleType] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class MainModule:
         Raises:
             ImportError: it was typed in, not written to a file.
         """
-        if _COPY in sys.modules:
+        # Not the module `__mp_main__`: whoever imports multiprocessing makes one.
+        if _importing or _imported_mains:
             return
         if self.file is None:
             raise ImportError("the main module has no file: put functions of worker processes into a module")
@@ -81,12 +83,13 @@ class MainModule:
             else:
                 content = runpy.run_path(self.file, run_name=_COPY)
         except BaseException:
-            del sys.modules[_COPY]
+            sys.modules.pop(_COPY, None)
             raise
         finally:
             _importing.clear()
         copy.__dict__.update(content)
         sys.modules[_COPY] = sys.modules[MAIN] = copy
+        _imported_mains.append(copy)
 
 
 def importing_main() -> str | None:
