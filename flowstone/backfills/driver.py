@@ -140,8 +140,10 @@ class Backfills(Actor):
         if run_id in self.runs:
             self._step(self.runs[run_id])
         else:
-            # A run may end before we know that the step which asked for it is committed.
+            # A run may end before we know that the step which asked for it is committed, or between a look and its
+            # answer, which takes it for one that is under way.
             self.again |= self.stepping
+            self.stale = self.stale or self.looking
 
     def _step(self, identifier: str) -> None:
         """Take the next step of a backfill; one at a time of each."""
@@ -184,7 +186,7 @@ class Backfills(Actor):
 
     def _left(self, run_id: str) -> None:
         """On any thread: somebody is done with a run, or there is news of a backfill, which is ours anyway."""
-        if not run_id.startswith(NEWS) and (run_id in self.runs or self.stepping):
+        if not run_id.startswith(NEWS) and (run_id in self.runs or self.stepping or self.looking):
             self._post(Left(run_id))
 
     def _post(self, message: object) -> None:

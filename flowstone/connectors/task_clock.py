@@ -176,6 +176,8 @@ class TaskClock(Actor):
             self.send_after(STORE_RETRY, Changed())
         elif filled.outcome.value:
             self._read()
+        else:
+            self._look()
 
     def _seen(self, seen: Seen) -> None:
         self.busy.discard(seen.name)

@@ -12,8 +12,10 @@ import pytest
 
 import flowstone as fs
 from actors.testing import crash
+from flowstone.backfills import store
 from flowstone.backfills.backfill import Backfill
 from flowstone.errors import BackfillNotFound, TimeoutExceeded, ValidationError
+from flowstone.runs.calls import Handle
 
 MONTH = "2025-01-01..2025-01-31"
 PATIENCE = 20
@@ -269,6 +271,32 @@ def test_a_crash_of_the_actor_loses_nothing(mill: Mill, light: fs.Runtime) -> No
     mill.gate.set()
     assert light.backfills.wait(row.id, timeout=PATIENCE).succeeded == 6
     assert set(mill.calls.values()) == {1}
+
+
+def test_a_run_that_ends_between_a_look_and_its_answer_is_heard_of(
+    mill: Mill, light: fs.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mill.gate.clear()
+    row = light.backfills.start("raw", "2025-01-01..2025-01-03", max_parallel=1)
+    assert mill.entered.acquire(timeout=PATIENCE)
+    database, held, looked = light._services.database, [], threading.Event()
+    read_later = database.read_later
+
+    def hold(query: Any, then: Any) -> None:
+        if query is store.due and not looked.is_set():
+            read_later(query, lambda outcome: (held.append(lambda: then(outcome)), looked.set()))
+        else:
+            read_later(query, then)
+
+    monkeypatch.setattr(database, "read_later", hold)
+    crash(light.actor("services", "runs", "backfills"))
+    assert looked.wait(PATIENCE)
+    mill.gate.set()
+    (run,) = light.runs.list()
+    Handle(run.run_id, light._services).result(timeout=PATIENCE)
+    for answer in held:
+        answer()
+    assert light.backfills.wait(row.id, timeout=PATIENCE).succeeded == 3
 
 
 def test_backfills_are_listed_newest_first(light: fs.Runtime) -> None:

@@ -185,8 +185,8 @@ def test_a_runtime_that_comes_while_a_client_writes_what_a_runtime_would_waits_f
             opened.set()
 
     def register(connection: Connection) -> bool:
-        thread.start()
         alone = connection.alone()
+        thread.start()
         return alone and not opened.is_set()
 
     Database.open(url).close()
