@@ -220,9 +220,7 @@ class Connectors:
         services, name = self._services(), options["name"]
 
         def create(connection: Connection) -> ScheduledTask:
-            if tasks.insert(connection, options, now=services.clock.now()):
-                self._audit(connection, "scheduled_task.created", name, actor, {"event_type": options["event_type"]})
-            task = tasks.find(connection, name)
+            task = self._inserted(connection, options, actor)
             if checked(name, task.options) != options:
                 message = f"scheduled task {name!r} exists with other options: update it, or give it another name"
                 raise ValidationError(message, name=name)
@@ -233,15 +231,18 @@ class Connectors:
         return task
 
     def _define(self, connection: Connection, options: dict[str, Any], actor: str) -> ScheduledTask:
-        services, name = self._services(), options["name"]
-        now = services.clock.now()
-        if tasks.insert(connection, options, now=now):
-            self._audit(connection, "scheduled_task.created", name, actor, {"event_type": options["event_type"]})
-        task = tasks.find(connection, name)
+        name, task = options["name"], self._inserted(connection, options, actor)
         if checked(name, task.options) == options:
             return task
-        tasks.change(connection, task, options, now=now)
+        tasks.change(connection, task, options, now=self._services().clock.now())
         self._audit(connection, "scheduled_task.updated", name, actor, {"event_type": options["event_type"]})
+        return tasks.find(connection, name)
+
+    def _inserted(self, connection: Connection, options: dict[str, Any], actor: str) -> ScheduledTask:
+        """The task of this name, which is new unless there was one."""
+        name = options["name"]
+        if tasks.insert(connection, options, now=self._services().clock.now()):
+            self._audit(connection, "scheduled_task.created", name, actor, {"event_type": options["event_type"]})
         return tasks.find(connection, name)
 
     def _audit(
