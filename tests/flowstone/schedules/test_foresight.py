@@ -17,6 +17,7 @@ from flowstone.core.partition_sets import Static
 from flowstone.core.run import Identity
 from flowstone.schedules.due import decide, same_until, wake_at
 from flowstone.schedules.foresight import HORIZON, Foresight
+from flowstone.schedules.messages import Foresee
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.schedules.rules import Rules
 
@@ -85,3 +86,27 @@ def test_until_it_expires_a_decision_is_what_would_be_decided(every: int, age: A
     assert until is not None
     assert at < until <= at + max(HORIZON, timedelta(seconds=every))
     assert decide(row, at + (until - at) * after) == decision
+
+
+def test_a_rule_that_is_code_of_the_user_is_asked_at_the_instant() -> None:
+    raw = Asset(lambda context: 1, name="raw")
+    beat = fs.Schedule("beat", target="raw", every="2s", partition=lambda instant: "a")
+    foresight = Foresight(Catalog([raw]), Rules([beat]), Identity("default", ""))
+    row = ScheduleRow.new(beat, NOW)
+    foresight.look(row, NOW)
+    assert foresight.take(row, wake_at(row)) is None
+
+
+def test_what_can_not_be_decided_is_left_to_the_scheduler_which_says_so(foresight: Foresight) -> None:
+    row = row_of(target="gone")
+    foresight.look(row, NOW)
+    assert foresight.take(row, wake_at(row)) is None
+
+
+def test_a_schedule_that_is_gone_is_not_looked_at_ahead() -> None:
+    with fs.Runtime(store="memory://") as runtime:
+        scheduler = runtime.actor("services", "scheduler")
+        scheduler.tell(Foresee(("nobody",)))
+        assert scheduler.is_alive()
+        runtime.drain(timeout=20)
+        assert runtime.health().status == "ok"
