@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,9 @@ def run():
     def start(program, *, first="", arguments=()):
         source = textwrap.dedent(first) + PRELUDE + textwrap.dedent(program)
         command = [sys.executable, "-W", "error", "-c", source, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=40, cwd=ROOT)
+        # Whoever runs the tests in the background may have had Ctrl-C ignored, which children inherit.
+        heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=40, cwd=ROOT, preexec_fn=heeded)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout.split()
 
