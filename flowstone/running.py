@@ -88,7 +88,7 @@ class Running:
 
     def health(self) -> Health:
         """How the runtime is, computed from what progressed."""
-        return health_of(self.services, self.book, self.down, handles=bool(self._handlers.types()))
+        return health_of(self.services, self.book, self.down, handles=bool(self._handlers))
 
     def drain(self, limit: float | None) -> bool:
         """Wait until nothing is due, queued or running, for up to `limit` real seconds; whether it came to that."""

@@ -44,6 +44,7 @@ class Handlers:
     def __init__(self) -> None:
         self._lock = Lock()
         self._known: dict[str, Handler] = {}
+        self._longest = 0.0
         self._listeners: tuple[Callable[[], object], ...] = ()
 
     def add(self, event_type: str, call: Callable[..., Any], *, vt: object = "30s", max_deliveries: int = 5) -> Handler:
@@ -64,6 +65,7 @@ class Handlers:
         with self._lock:
             self._refuse_other(event_type, call)
             self._known[event_type] = handler
+            self._longest = max(self._longest, handler.vt)
         for listener in self._listeners:
             listener()
         return handler
@@ -80,6 +82,15 @@ class Handlers:
     def get(self, event_type: str) -> Handler | None:
         """The handler of a type; None when there is none."""
         return self._known.get(event_type)
+
+    def __len__(self) -> int:
+        """How many types have a handler."""
+        return len(self._known)
+
+    @property
+    def longest(self) -> float:
+        """The seconds that the most patient handler asks for; 0 without any."""
+        return self._longest
 
     def types(self) -> tuple[str, ...]:
         """The types that have a handler, by name."""

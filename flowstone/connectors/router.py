@@ -104,8 +104,8 @@ class Router(Actor):
         self._look()
 
     def describe(self) -> dict[str, Any]:
-        """The types that have a handler, and how many events are in hand."""
-        return {"types": list(self.handlers.types()), "in_hand": len(self.in_hand)}
+        """How many types have a handler, and how many events are in hand."""
+        return {"types": len(self.handlers), "in_hand": len(self.in_hand)}
 
     def receive(self, message: Any) -> None:
         """Serve one message of this module, or the word of another process's commit."""
@@ -128,7 +128,7 @@ class Router(Actor):
 
     def _look(self) -> None:
         free = PLACES - len(self.in_hand)
-        if self.reading or free <= 0 or not self.handlers.types():
+        if self.reading or free <= 0 or not self.handlers:
             self.wanted = self.reading
             return
         self.reading, self.wanted = True, False
@@ -244,7 +244,7 @@ def _take(
     queues.create(connection, QUEUE)
     keeper = queues.keeper(connection, QUEUE)
     # Whatever is read is hidden as long as the most patient handler asks for, and then as long as its own does.
-    longest = max((handler.vt for handler in map(handlers.get, handlers.types()) if handler), default=30.0)
+    longest = handlers.longest
     deliveries = []
     for message in keeper.read(connection, QUEUE, longest, free):
         handler = _handler_or_bury(connection, handlers, message, now)

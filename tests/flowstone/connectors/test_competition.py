@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +15,7 @@ from flowstone.connectors.queue_calls import Queue
 from flowstone.state.database import Database
 
 PROCESSES = 8
-MESSAGES = 4000
+MESSAGES = int(os.environ.get("FLOWSTONE_TEST_MESSAGES", "4000"))
 EVENTS = 400
 
 READER = """
@@ -24,7 +25,7 @@ from flowstone.state.database import Database
 
 with Database.open(sys.argv[1], exclusive=False) as database:
     queue = Queue(database)
-    while found := queue.read("work", vt=600, qty=25):
+    while found := queue.read("work", vt=600, qty=100):
         queue.archive("work", [message.msg_id for message in found])
         print(*(message.message for message in found), flush=True)
 """
@@ -53,14 +54,14 @@ def processes(script: str, url: str) -> list[subprocess.Popen[str]]:
 
 
 @pytest.mark.concurrent
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_exactly_one_of_eight_processes_reads_each_message(postgres_url: str) -> None:
     with Database.open(postgres_url, exclusive=False) as database:
         queue = Queue(database)
         queue.create("work")
         queue.send_batch("work", range(MESSAGES))
         readers = processes(READER, postgres_url)
-        seen = Counter(int(word) for reader in readers for word in reader.communicate(timeout=100)[0].split())
+        seen = Counter(int(word) for reader in readers for word in reader.communicate(timeout=380)[0].split())
         assert [reader.returncode for reader in readers] == [0] * PROCESSES
         assert seen == dict.fromkeys(range(MESSAGES), 1)
         assert queue.metrics("work").queue_length == 0 and queue.metrics("work").total_messages == MESSAGES
