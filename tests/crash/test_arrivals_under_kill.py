@@ -48,14 +48,18 @@ def test_each_file_has_one_run_and_one_success_whatever_is_killed_when(
     folder.mkdir()
     chance = random.Random(os.environ.get("PYTEST_RANDOMLY_SEED", "1"))
     for kill in range(KILLS[kind]):
-        process = started(store, folder, calls)
+        first = kill == 0
+        process = started(store, folder, calls, *["hold"] * first)
+        assert process.stdin is not None and process.stdout is not None
         for number in range(3):
             arrive(folder, 3 * kill + number)
-        # Not a wait for something: the moment of the kill is what is drawn.
-        select([], [], [], chance.uniform(0, LONGEST_LIFE))
+        if first:
+            assert process.stdout.readline() == "in progress\n"
+        else:
+            # Not a wait for something: the moment of the kill is what is drawn.
+            select([], [], [], chance.uniform(0, LONGEST_LIFE))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert process.stdin is not None and process.stdout is not None
         process.stdin.close()
         process.stdout.close()
     process = started(store, folder, calls)

@@ -1,6 +1,7 @@
 """A service that makes one partition of each file that arrives, until it is killed.
 
-usage: arrivals.py URL FOLDER CALLS. Each call of the asset's function adds a line to CALLS before it does anything.
+usage: arrivals.py URL FOLDER CALLS [hold]. Each call of the asset's function adds a line to CALLS before it does
+anything; with `hold` it then says so and goes no further.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import flowstone as fs
 from flowstone.io import FilesIO
 from flowstone.sensors import FileArrival
 
-url, folder, calls = sys.argv[1:]
+url, folder, calls, *hold = sys.argv[1:]
 shop = fs.Pipeline("shop")
 
 
@@ -26,8 +27,10 @@ def order(context: Any) -> str:
     descriptor = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line)
     os.close(descriptor)
+    if hold:
+        print("in progress", flush=True)
     # Long enough for kills to find calls in progress.
-    threading.Event().wait(0.03)
+    threading.Event().wait(60 if hold else 0.03)
     return Path(folder, context.partition).read_text()
 
 

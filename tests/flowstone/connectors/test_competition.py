@@ -6,17 +6,19 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from select import select
 
 import pytest
 
 import flowstone as fs
-from flowstone.connectors.events import QUEUE
+from flowstone.connectors.events import QUEUE, emission, emit
 from flowstone.connectors.queue_calls import Queue
+from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 
 PROCESSES = 8
 MESSAGES = int(os.environ.get("FLOWSTONE_TEST_MESSAGES", "4000"))
-EVENTS = 400
+EVENTS = int(os.environ.get("FLOWSTONE_TEST_EVENTS", "1000"))
 
 READER = """
 import sys
@@ -53,6 +55,12 @@ def processes(script: str, url: str) -> list[subprocess.Popen[str]]:
     ]
 
 
+def emit_all(connection: Connection, ids: list[str]) -> None:
+    now = connection.now()
+    for number, identifier in enumerate(ids):
+        assert emit(connection, identifier, emission("work", number), now=now)
+
+
 @pytest.mark.concurrent
 @pytest.mark.timeout(400)
 def test_exactly_one_of_eight_processes_reads_each_message(postgres_url: str) -> None:
@@ -68,17 +76,20 @@ def test_exactly_one_of_eight_processes_reads_each_message(postgres_url: str) ->
 
 
 @pytest.mark.concurrent
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1200)
 def test_eight_routers_handle_each_event_once_in_effect(postgres_url: str) -> None:
+    ids = [f"evt_{number}" for number in range(EVENTS)]
     with fs.Client(store=postgres_url) as client:
-        ids = [client.connectors.emit("work", number) for number in range(EVENTS)]
+        with Database.open(postgres_url, exclusive=False) as database:
+            database.transact(lambda connection: emit_all(connection, ids))
         routers = processes(HANDLER, postgres_url)
         for router in routers:
             assert router.stdout is not None and router.stdout.readline() == "ready\n"
         while client.queue.metrics(QUEUE).queue_length:
-            pass
+            select([], [], [], 0.02)
         for router in routers:
             router.communicate("\n", timeout=60)
+            assert router.returncode == 0
         with Database.open(postgres_url, exclusive=False) as database:
             rows = database.read(lambda c: c.execute("select resource from audit where event_type = 'mark'"))
         assert Counter(row.resource for row in rows) == dict.fromkeys(ids, 1)
