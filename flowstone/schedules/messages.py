@@ -6,7 +6,7 @@ from typing import Any
 from flowstone.outcome import Outcome
 from flowstone.schedules.due import Decision
 from flowstone.schedules.rows import ScheduleRow
-from flowstone.schedules.ticks import Commit, Writing
+from flowstone.schedules.ticks import Commit, Moved, Writing
 
 __all__ = ["Answered", "Burst", "Changed", "Foresee", "Look", "Read", "Write", "Written"]
 
@@ -42,14 +42,10 @@ class Answered:
 
 @dataclass(slots=True)
 class Burst:
-    """Commits that became due together: how many of their transactions are left, and whether runs wait for them.
-
-    `written` are, for each transaction that is over, the names of its schedules.
-    """
+    """Commits that became due together: how many of their transactions are left, and what became of the others."""
 
     left: int = 0
-    wakes: bool = False
-    written: list[tuple[str, ...]] = field(default_factory=list)
+    written: list["Written"] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of these commits: the schedules as they stand, None for those that had moved on."""
+    """What became of these commits: where the schedules are now, None for those that had moved on."""
 
     asked: Write
-    outcome: Outcome[tuple[Writing, list[ScheduleRow | None]]]
+    outcome: Outcome[tuple[Writing, list[Moved | None]]]

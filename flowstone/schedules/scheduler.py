@@ -37,7 +37,7 @@ from flowstone.schedules.messages import Answered, Burst, Changed, Foresee, Look
 from flowstone.schedules.preparation import RULE_TIMEOUT, Prepared, evaluate, is_inline, prepare
 from flowstone.schedules.rows import ScheduleRow
 from flowstone.schedules.rules import Rules
-from flowstone.schedules.ticks import Commit, Writing
+from flowstone.schedules.ticks import Commit, Moved, Writing
 from flowstone.state.assignment import SCHEDULER
 from flowstone.state.connection import Connection
 from flowstone.state.store_actor import NODES, TOPIC, DutiesChanged, StoreChanged
@@ -256,11 +256,11 @@ class Scheduler(Actor):
         services = self.services
         failpoint("tick.after_decision")
 
-        def transaction(connection: Connection) -> tuple[Writing, list[ScheduleRow | None]]:
+        def transaction(connection: Connection) -> tuple[Writing, list[Moved | None]]:
             writing = Writing(connection, services, services.clock.now())
-            rows = [writing.commit(commit) for commit in asked.commits]
+            moved = writing.commit_all(asked.commits)
             failpoint("tick.before_commit")
-            return writing, rows
+            return writing, moved
 
         try:
             services.database.write(transaction, lambda outcome: self._post(Written(asked, outcome)))
@@ -268,40 +268,47 @@ class Scheduler(Actor):
             self._post(Written(asked, Outcome(error=error)))
 
     def _written(self, written: Written) -> None:
-        if written.outcome.error is not None:
-            self._retry(written.asked, written.outcome.error)
-            self._passed(written.asked, wakes=False)
-            return
-        writing, rows = written.outcome.unwrap()
+        """Wait for the last of a burst: what follows from a commit would take its time from the next one."""
+        burst = written.asked.burst
+        burst.left -= 1
+        burst.written.append(written)
+        if burst.left <= 0:
+            self._settle(burst.written)
+
+    def _settle(self, burst: Sequence[Written]) -> None:
+        """Say what a burst wrote, let its runs begin, and arm the next instants."""
+        wrote = [(written.asked, *written.outcome.unwrap()) for written in burst if written.outcome.error is None]
+        for written in burst:
+            if written.outcome.error is not None:
+                self._retry(written.asked, written.outcome.error)
         failpoint("tick.after_commit")
-        writing.tell()
-        self._passed(written.asked, wakes=bool(writing.requested))
+        for _asked, writing, _moved in wrote:
+            writing.tell()
+        wakes = any(writing.requested for _asked, writing, _moved in wrote)
+        if wakes:
+            self.services.wake()
         failpoint("tick.after_wake")
-        stale = set()
-        for commit, row in zip(written.asked.commits, rows, strict=True):
-            name = commit.schedule.name
-            self.busy.discard(name)
-            if row is None:
-                stale.add(name)
-            else:
-                self.rows[name] = _newer(self.rows.get(name), row)
-                self._arm(name)
+        stale = {name for asked, _writing, moved in wrote for name in self._see(asked, moved)}
         if stale:
             # Maybe by a commit of our own, of which the answer was lost.
             self.services.wake()
             self._read(frozenset(stale))
         self._wind()
+        for asked, _writing, _moved in wrote if wakes else ():
+            self._post(Foresee(tuple(commit.schedule.name for commit in asked.commits)))
 
-    def _passed(self, asked: Write, *, wakes: bool) -> None:
-        """Let the runs of a burst begin when the last of its transactions is over, however that one ended."""
-        burst = asked.burst
-        burst.left -= 1
-        burst.wakes |= wakes
-        burst.written.append(tuple(commit.schedule.name for commit in asked.commits))
-        if burst.wakes and burst.left <= 0:
-            self.services.wake()
-            for names in burst.written:
-                self._post(Foresee(names))
+    def _see(self, asked: Write, moved: Sequence[Moved | None]) -> list[str]:
+        """Take over how schedules stand after a commit; the names of those that had moved on before it."""
+        stale = []
+        for commit, each in zip(asked.commits, moved, strict=True):
+            name = commit.schedule.name
+            self.busy.discard(name)
+            if each is None:
+                stale.append(name)
+            else:
+                self.rows[name] = _newer(self.rows.get(name), each.row)
+                self._arm(name)
+        return stale
 
     def _foresee(self, message: Foresee) -> None:
         now = self.services.clock.now()

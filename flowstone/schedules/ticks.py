@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowstone.core.partitions import decode_partition
 from flowstone.core.run import SourceKind
@@ -18,7 +18,7 @@ from flowstone.runs.decisions import after_cancel, cancel
 from flowstone.runs.events import requested
 from flowstone.runs.requests import ResolvedRequest
 from flowstone.runs.services import Services
-from flowstone.runs.store import Requested, unfinished_of_source
+from flowstone.runs.store import NewRuns, Requested, unfinished_of_source
 from flowstone.runs.store import request as request_run
 from flowstone.schedules.due import Account, Admission, admit
 from flowstone.schedules.events import ticked
@@ -28,7 +28,7 @@ from flowstone.schedules.rows import ScheduleRow, Tick
 from flowstone.state.connection import Connection
 from flowstone.state.fields import instant
 
-__all__ = ["Commit", "Writing", "find_tick", "tick_of", "write_accounts"]
+__all__ = ["Commit", "Moved", "Writing", "find_tick", "tick_of", "write_accounts"]
 
 _ALMOST = timedelta(microseconds=1)
 
@@ -73,6 +73,21 @@ class Commit:
     accounted_until: datetime
 
 
+class Moved(NamedTuple):
+    """A schedule that a commit has moved on, and to where."""
+
+    schedule: ScheduleRow
+    accounted_until: datetime
+    last_scheduled_for: datetime | None
+
+    @property
+    def row(self) -> ScheduleRow:
+        """The schedule as it stands then."""
+        return dataclasses.replace(
+            self.schedule, accounted_until=self.accounted_until, last_scheduled_for=self.last_scheduled_for
+        )
+
+
 def write_accounts(
     connection: Connection, schedule: ScheduleRow, accounts: Iterable[Account], now: datetime
 ) -> tuple[Tick, ...]:
@@ -111,8 +126,15 @@ class Writing:
     cancelled: list[str] = field(default_factory=list)
     ticks: list[tuple[ScheduleRow, Tick]] = field(default_factory=list)
 
-    def commit(self, work: Commit) -> ScheduleRow | None:
-        """Write a decision and move the account past it: the schedule as it stands then.
+    def commit_all(self, works: Iterable[Commit]) -> list[Moved | None]:
+        """As `commit` of each, of different schedules; the rows of their runs are written together."""
+        together = NewRuns()
+        moved = [self.commit(work, together) for work in works]
+        together.write(self.connection)
+        return moved
+
+    def commit(self, work: Commit, together: NewRuns | None = None) -> Moved | None:
+        """Write a decision and move the account past it.
 
         None, and nothing is written, when the schedule moved on since it was decided about.
         """
@@ -121,7 +143,10 @@ class Writing:
         expected = max((each.account.first for each in work.prepared if each.request is not None), default=None)
         if not self.connection.change(_MOVE, state, newest=expected):
             return None
-        ticks = [tick for each in work.prepared if (tick := self._write(schedule, each)) is not None]
+        # Overlap of a later account looks at the run of an earlier one, which has to be written then.
+        later = together if len(work.prepared) == 1 else None
+        written = (self._write(schedule, each, together=later) for each in work.prepared)
+        ticks = [tick for tick in written if tick is not None]
         self.ticks += [(schedule, tick) for tick in ticks]
         newest = max((tick.scheduled_for for tick in ticks if tick.status is TickStatus.TRIGGERED), default=None)
         if newest is None:
@@ -129,7 +154,7 @@ class Writing:
         if newest != expected and expected is not None:
             # Mostly all that was to be triggered is, and one statement has written it.
             self.connection.change(_NEWEST, name=schedule.name, newest=newest)
-        return dataclasses.replace(schedule, accounted_until=until, last_scheduled_for=newest)
+        return Moved(schedule, until, newest)
 
     def at(self, schedule: ScheduleRow, prepared: Prepared) -> Tick | None:
         """The tick of an instant that a call asks for; `schedule` is locked.
@@ -169,7 +194,9 @@ class Writing:
         for run_id in self.cancelled:
             after_cancel(self.services, run_id)
 
-    def _write(self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False) -> Tick | None:
+    def _write(
+        self, schedule: ScheduleRow, prepared: Prepared, *, manual: bool = False, together: NewRuns | None = None
+    ) -> Tick | None:
         """The tick that was written, with its run when it is admitted; None when another writer came first."""
         # The run's id follows from its key: mostly the row is complete at once, and not written twice.
         run_id = None if prepared.request is None else self._expected(prepared.request)
@@ -183,11 +210,13 @@ class Writing:
             unfinished = unfinished_of_source(self.connection, SourceKind.SCHEDULE, schedule.name)
         admission = admit(schedule.overlap, unfinished)
         if admission.blocked_by is None:
-            return self._ask(tick, prepared.request, admission)
+            return self._ask(tick, prepared.request, admission, together)
         blocked = {"reason": Reason.OVERLAP, "blocked_by": admission.blocked_by}
         return self._answer(tick, run_id=None, status=TickStatus.SUPPRESSED, **blocked)
 
-    def _ask(self, tick: Tick, request: ResolvedRequest, admission: Admission) -> Tick:
+    def _ask(
+        self, tick: Tick, request: ResolvedRequest, admission: Admission, together: NewRuns | None = None
+    ) -> Tick:
         """Ask for the run of a tick that was inserted and admitted, and write what came of it."""
         for run_id in admission.cancels:
             told = {"reason": f"overlapped by {tick.tick_id}", "actor": f"schedule:{tick.schedule}"}
@@ -195,7 +224,8 @@ class Writing:
             self.cancelled.append(run_id)
         if admission.behind:
             request = dataclasses.replace(request, behind=True)
-        made = request_run(self.connection, request, identity=self.services.identity, now=self.now)
+        identity = self.services.identity
+        made = request_run(self.connection, request, identity=identity, now=self.now, together=together)
         self.requested.append(made)
         if not made.conflict:
             return tick if tick.run_id == made.run_id else self._answer(tick, run_id=made.run_id)

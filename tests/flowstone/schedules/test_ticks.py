@@ -40,7 +40,8 @@ def commit(world, work):
     def transaction(connection):
         return Writing(connection, world.services, world.clock.now()).commit(work)
 
-    return world.database.transact(transaction)
+    moved = world.database.transact(transaction)
+    return None if moved is None else moved.row
 
 
 def test_it_gives_the_schedule_as_it_stands_then(world, start):
