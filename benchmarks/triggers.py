@@ -1,19 +1,22 @@
 """Triggers: from a sensor's trigger to the finished run, per second. `python benchmarks/triggers.py [--items N]`
 
-Beside ours, in the same run and on the same disk: a plain sqlite3 loop that makes the same writes in the same three
-transactions (the trigger, the claim, the result) one after the other, and Huey's SQLite queue, which keeps no record of
-runs. All with synchronous=FULL. Rates depend on the machine; read the ratios. The exit status is 1 when the budget is
-missed.
+Beside ours, in the same run and on the same disk: a plain sqlite3 loop that writes the same rows into the same tables
+in the same three transactions (the trigger, the claim, the result) one after the other, and Huey's SQLite queue, which
+keeps no record of runs. All with synchronous=FULL; medians of three rounds in turn. Rates depend on the machine; read
+the ratios. The exit status is 1 when the budget is missed.
 """
 
 import argparse
+import hashlib
 import platform
 import sqlite3
+import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,41 +30,50 @@ import flowstone as fs  # noqa: E402
 BUDGET = 0.3
 SENSORS = 8
 BATCH = 50
+ROUNDS = 3
+PLAIN = "plain sqlite3 loop, the same writes one by one"
+OURS = "FlowStone, one trigger a poll"
 
 TRIGGER = (
-    "update sensor set cursor = :text, state_version = state_version + 1 where name = 'plain'",
-    "insert into evaluation values (:id, :text, :text, 'plain', 'triggered', :text, :text, :text)",
-    "insert into run_key values (:text, :text, :text)",
-    "insert into run values (:id, :text, :text, 'queued', :text, :text, :text, :text, :text)",
-    "insert into materialization values (:id, :text, :text, 'pending', :text, :text)",
+    """
+    insert into audit (event_type, actor, resource, details, at) values ('sensor.polled', 'root', :sensor, :text, :at)
+    """,
+    """
+    update sensor set cursor = :text, state_version = state_version + 1, consecutive_failures = 0, faults = '[]',
+    status = 'active', reason = null, last_evaluation_at = :at, next_poll_at = :at where name = 's0'
+    """,
+    "insert into run_key (key, generation, run_id, fingerprint, freed) values (:key, 0, :run_id, :hash, false)",
+    """
+    insert into run (run_id, run_key, generation, status, asset, selection, partition, fingerprint, source_kind,
+    source_name, evaluation_id, tags, priority, force, patient, behind, attempt, interruptions, setbacks, requested_at,
+    ready_at, fence) values (:run_id, :key, 0, 'queued', 'item', '["item"]', :partition, :hash, 'sensor', 's0',
+    :eval_id, '{}', 0, false, true, false, 0, 0, 0, :at, :at, 0)
+    """,
+    """
+    insert into materialization (run_id, asset, partition, status, attempt, failures)
+    values (:run_id, 'item', :partition, 'pending', 0, 0)
+    """,
+    """
+    insert into evaluation (eval_id, eval_key, sensor, trigger, status, expected_state_version, state_version_after,
+    cursor_before, cursor_after, request_count, duplicate_count, run_ids, at) values (:eval_id, :eval_key, 's0',
+    'manual', 'triggered', :number, :number, :text, :text, 1, 0, :text, :at)
+    """,
 )
 CLAIM = (
-    "update run set status = 'running' where id = :id",
-    "update materialization set status = 'running' where id = :id",
+    "update run set status = 'running', boot = :hash, fence = 1, started_at = :at where run_id = :run_id",
+    """
+    update materialization set status = 'running', attempt = 1, started_at = :at, ready_at = null, busy = null,
+    fence = 1 where run_id = :run_id and asset = 'item'
+    """,
 )
 RESULT = (
-    "update materialization set status = 'success', stored = :text where id = :id",
-    "insert into asset_event values (:id, :text, :text, :text)",
-    "update run set status = 'success' where id = :id",
+    """
+    update materialization set status = 'success', completed_at = :at, duration = 0.001, error = null, reason = null,
+    stored = :text, data_version = :hash, busy = null where run_id = :run_id and asset = 'item'
+    """,
+    "insert into asset_event (asset, partition, run_id, at) values ('item', :partition, :run_id, :at)",
+    "update run set status = 'success', completed_at = :at, boot = null, attempt = 1 where run_id = :run_id",
 )
-TABLES = """
-    create table sensor (name text primary key, cursor text, state_version integer);
-    insert into sensor values ('plain', null, 0);
-    create table evaluation (id integer primary key, eval_id text unique, eval_key text, sensor text, status text,
-        cursor_before text, cursor_after text, at text);
-    create unique index settled on evaluation (eval_key);
-    create index evaluations on evaluation (sensor, id desc);
-    create table run_key (key text primary key, run_id text, fingerprint text);
-    create table run (id integer primary key, run_id text unique, run_key text, status text, asset text, partition text,
-        fingerprint text, requested_at text, ready_at text);
-    create index queue on run (status, ready_at, id);
-    create table materialization (id integer primary key, run_id text, asset text, status text, partition text,
-        stored text);
-    create unique index of_run on materialization (run_id, asset);
-    create index of_asset on materialization (asset, partition, status);
-    create table asset_event (id integer primary key, asset text, partition text, run_id text);
-    create index events on asset_event (asset, partition, id);
-"""
 
 
 class Arrivals(fs.Sensor):
@@ -79,15 +91,20 @@ class Arrivals(fs.Sensor):
         return fs.Trigger(*partitions, state=state + self.each)
 
 
-def ours(folder: Path, items: int, *, each: int) -> float:
-    """Items a second through FlowStone: SENSORS sensors polled at the same time, `each` triggers a poll."""
+def pipeline(names: list[str], each: int) -> fs.Pipeline:
+    """An asset, and sensors that trigger it `each` times a poll."""
     shop = fs.Pipeline("shop")
     shop.asset(lambda context: context.partition, name="item", io_manager="memory")
-    names = [f"s{number}" for number in range(SENSORS)]
     for name in names:
         shop.sensor(name, Arrivals(name, each), target="item")
+    return shop
+
+
+def ours(folder: Path, items: int, *, each: int) -> float:
+    """Items a second through FlowStone: SENSORS sensors polled at the same time, `each` triggers a poll."""
+    names = [f"s{number}" for number in range(SENSORS)]
     polls = items // SENSORS // each
-    with fs.Runtime(shop, store=f"sqlite:///{folder}/ours-{each}.db") as runtime:
+    with fs.Runtime(pipeline(names, each), store=f"sqlite:///{folder}/ours-{each}.db") as runtime:
         began = time.perf_counter()
         together([lambda name=name: [runtime.sensors.poll(name) for _ in range(polls)] for name in names])
         runtime.drain()
@@ -98,14 +115,14 @@ def ours(folder: Path, items: int, *, each: int) -> float:
 
 
 def plain(folder: Path, items: int) -> float:
-    """Items a second of a loop over sqlite3 with the same writes."""
+    """Items a second of a loop over sqlite3 that writes the same rows into the same tables."""
+    with fs.Runtime(pipeline(["s0"], 1), store=f"sqlite:///{folder}/plain.db"):
+        """The tables are there, and the row of the sensor."""
     connection = sqlite3.connect(folder / "plain.db", isolation_level=None)
-    connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
-    connection.executescript(TABLES)
     began = time.perf_counter()
     for number in range(items):
-        values = {"id": number, "text": f"sensor_eval:plain:poll:{number:032}"}
+        values = row(number)
         for transaction in (TRIGGER, CLAIM, RESULT):
             connection.execute("begin immediate")
             for statement in transaction:
@@ -114,6 +131,23 @@ def plain(folder: Path, items: int) -> float:
     took = time.perf_counter() - began
     connection.close()
     return items / took
+
+
+def row(number: int) -> dict[str, object]:
+    """Values as long as FlowStone's, of one item."""
+    digest = hashlib.sha256(str(number).encode()).hexdigest()
+    return {
+        "number": number,
+        "sensor": "sensor:s0",
+        "text": f'{{"state":{number},"type":"Arrivals","v":1}}',
+        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "key": f"sensor:s0:eval_{digest[:26]}:0",
+        "run_id": f"run_{digest[:26]}",
+        "eval_id": f"eval_{digest[:26]}",
+        "eval_key": f"sensor_eval:s0:poll:{digest[:32]}:{digest}",
+        "hash": digest,
+        "partition": f"s0-{number}",
+    }
 
 
 def of_huey(folder: Path, items: int) -> float:
@@ -147,22 +181,26 @@ def together(calls: list[Callable[[], Any]]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=4000)
+    parser.add_argument("--items", type=int, default=2000)
     items = parser.parse_args().items
     python = f"{platform.python_implementation()} {platform.python_version()}"
     print(f"{python}, sqlite {sqlite3.sqlite_version}, {items} items")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        base = plain(folder, items)
-        rows = {
-            "plain sqlite3 loop, the same writes one by one": base,
-            "FlowStone, one trigger a poll": ours(folder, items, each=1),
-            f"FlowStone, {BATCH} triggers a poll": ours(folder, items, each=BATCH),
-            "Huey, no record of runs": of_huey(folder, items),
-        }
+    works: dict[str, Callable[[Path], float]] = {
+        PLAIN: lambda folder: plain(folder, items),
+        OURS: lambda folder: ours(folder, items, each=1),
+        f"FlowStone, {BATCH} triggers a poll": lambda folder: ours(folder, items, each=BATCH),
+        "Huey, no record of runs": lambda folder: of_huey(folder, items),
+    }
+    rates: dict[str, list[float]] = {what: [] for what in works}
+    for _ in range(ROUNDS):
+        for what, work in works.items():
+            with tempfile.TemporaryDirectory() as scratch:
+                rates[what].append(work(Path(scratch)))
+    rows = {what: statistics.median(each) for what, each in rates.items()}
+    base = rows[PLAIN]
     for what, rate in rows.items():
         print(f"{what:50} {rate:9,.0f} a second   {rate / base:5.2f} x the plain loop")
-    ratio = rows["FlowStone, one trigger a poll"] / base
+    ratio = rows[OURS] / base
     verdict = "met" if ratio >= BUDGET else "MISSED"
     print(f"budget: at least {BUDGET} x the plain loop, one trigger a poll: {ratio:.2f}, {verdict}")
     return 0 if ratio >= BUDGET else 1

@@ -1,6 +1,8 @@
 """Who acts, when nobody is named."""
 
 import getpass
+from collections.abc import Callable
+from functools import lru_cache
 
 from flowstone.errors import ValidationError, shown
 
@@ -17,10 +19,16 @@ def who(by: object) -> str:
     'ada'
     """
     if by is None:
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):
-            return "unknown"
+        return _name(getpass.getuser)
     if not isinstance(by, str) or not by.strip():
         raise ValidationError(f"expected by to name a person or a program, got: {shown(by)}", option="by")
     return by
+
+
+@lru_cache(maxsize=1)
+def _name(ask: Callable[[], str]) -> str:
+    # Asked once: the names of users may come from a service on the network.
+    try:
+        return ask()
+    except (KeyError, OSError):
+        return "unknown"

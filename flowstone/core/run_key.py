@@ -38,6 +38,7 @@ __all__ = [
 
 LONGEST_KEY = 512  # characters
 
+_MEANING = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _GENERATION = re.compile(r"#[0-9]+\Z")
 _PLAIN_MESSAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -52,7 +53,7 @@ def fingerprint(selection: Iterable[str], partitions: Iterable[Partition] = (Non
     True
     """
     meaning = {"assets": sorted(set(selection)), "partitions": sorted({encode_partition(p) for p in partitions})}
-    return _sha256(json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    return _sha256(_MEANING.encode(meaning))
 
 
 def run_id(run_key: str, *, namespace: str = "default", secret: str = "", generation: int = 0) -> str:

@@ -122,6 +122,8 @@ def _request(spec: SensorSpec, item: Item, *, source: Source, key: str, catalog:
 
 
 def _checked_payload(payload: Any) -> Any:
+    if payload is None:
+        return None
     try:
         text = json.dumps(payload, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -16,6 +16,10 @@ __all__ = ["VERSION", "envelope", "read_state", "write_state"]
 
 VERSION = 1
 
+# Made once: json.dumps makes an encoder for each call that has options.
+_STATE = json.JSONEncoder(allow_nan=False)
+_CURSOR = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":"))
+
 
 def write_state(sensor: Sensor, state: Any) -> str:
     """The cursor that holds a state; equal states give equal text.
@@ -28,7 +32,7 @@ def write_state(sensor: Sensor, state: Any) -> str:
     '{"state":{"seen":3},"type":"FileArrival","v":1}'
     """
     try:
-        text = json.dumps(state, allow_nan=False)
+        text = _STATE.encode(state)
         same = bool(json.loads(text) == state)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValidationError(f"expected the state to be JSON, got: {shown(state)} ({error})") from error
@@ -36,7 +40,7 @@ def write_state(sensor: Sensor, state: Any) -> str:
         got = f"{shown(state)}, which JSON would give back as {shown(json.loads(text))}"
         raise ValidationError(f"expected the state to be JSON, with lists for tuples and texts for keys, got: {got}")
     wrapped = {"v": VERSION, "type": type(sensor).__name__, "state": state}
-    return json.dumps(wrapped, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return _CURSOR.encode(wrapped)
 
 
 def read_state(sensor: Sensor, cursor: str) -> Any:

@@ -28,6 +28,7 @@ from flowstone.sensors.rows import (
     EvaluationStatus,
     Fault,
     SensorRow,
+    SensorStatus,
     SkipReason,
     evaluation_of,
     sensor_of,
@@ -63,7 +64,6 @@ _ADVANCE = """
         status = :status, reason = :reason, last_evaluation_at = :now,
         last_epoch = coalesce(:epoch, last_epoch), next_poll_at = coalesce(:next_poll_at, next_poll_at)
     where name = :name and state_version = :expected
-    returning *
 """
 
 
@@ -251,7 +251,7 @@ def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None
     faults = evaluation.faults | {Fault(name) for name in _crashes(connection, before.name)}
     # Whoever pauses raises the version, so that a sensor whose version is still the same is as it was.
     status, reason = standing(faults, paused=before.paused, reason=before.reason)
-    advanced = connection.execute(
+    advanced = connection.change(
         _ADVANCE,
         name=before.name,
         expected=before.state_version,
@@ -265,7 +265,21 @@ def _advance(connection: Connection, evaluation: Evaluation) -> SensorRow | None
         next_poll_at=evaluation.next_poll_at,
         now=evaluation.at,
     )
-    return sensor_of(advanced[0]) if advanced else None
+    if not advanced:
+        return None
+    epoch, next_poll_at = evaluation.start.epoch, evaluation.next_poll_at
+    return replace(
+        before,
+        cursor_text=evaluation.cursor_after,
+        state_version=version_after(evaluation),
+        consecutive_failures=evaluation.failures,
+        faults=frozenset(faults),
+        status=SensorStatus.ORPHANED if before.orphaned else status,
+        reason=None if reason is None else str(reason),
+        last_evaluation_at=evaluation.at,
+        last_epoch=before.last_epoch if epoch is None else epoch,
+        next_poll_at=before.next_poll_at if next_poll_at is None else next_poll_at,
+    )
 
 
 def _crashes(connection: Connection, name: str) -> list[str]:
