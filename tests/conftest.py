@@ -2,14 +2,18 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import quote
 
 import hypothesis
 import psycopg
+import pymysql
 import pytest
 
 # A test's time is bounded as a whole; single cases are slow on a busy machine, or while coverage is measured.
@@ -21,12 +25,15 @@ hypothesis.settings.load_profile("house")
 # Takes the server down when the pipe from this process is closed, by whatever ends this process.
 GUARD = """
 cat >/dev/null
-postmaster=$(head -n 1 "$1/data/postmaster.pid")
-kill -QUIT "$postmaster"
-while kill -0 "$postmaster" 2>/dev/null; do :; done
+server=$(head -n 1 "$1/data/$2" 2>/dev/null)
+[ -z "$server" ] || kill -QUIT "$server"
+while [ -n "$server" ] && kill -0 "$server" 2>/dev/null; do :; done
 rm -rf "$1"
 """
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200"}
+MARIADB = ["--skip-networking", "--skip-name-resolve", "--pid-file=server.pid", "--innodb-flush-method=nosync"]
+# A zone of the server's own, whose clocks are set back in October, as servers have.
+SUMMER = {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
 
 
 class Server:
@@ -90,8 +97,84 @@ def postgres_server() -> Iterator[Server]:
         return
     folder = Path(tempfile.mkdtemp(prefix="fs-pg-"))
     process = brought_along(folder)
-    with subprocess.Popen(["sh", "-c", GUARD, "guard", str(folder)], stdin=subprocess.PIPE, process_group=0):
+    guard = ["sh", "-c", GUARD, "guard", str(folder), "postmaster.pid"]
+    with subprocess.Popen(guard, stdin=subprocess.PIPE, process_group=0):
         yield Server(process.get_uri(), process)
+
+
+class MariaDB:
+    """A private server of MariaDB on a socket in a folder, in which each test gets a database and a user of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._own = [f"--datadir={folder / 'data'}", *(["--user=root"] if os.geteuid() == 0 else [])]
+        self._process: subprocess.Popen[str] | None = None
+        self._numbers = itertools.count()
+        # Servers that share a folder for temporary tables take each other's away.
+        self._environment = os.environ | SUMMER | {"TMPDIR": str(folder)}
+        quick = ["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=8M"]
+        install = ["mariadb-install-db", "--no-defaults", *self._own, *quick, "--skip-name-resolve"]
+        subprocess.run(install, check=True, capture_output=True, env=self._environment)
+
+    def start(self) -> None:
+        """Bring the server up, with the same address, and wait until it serves."""
+        socket = f"--socket={self._folder / 'socket'}"
+        command = [str(_mariadbd()), "--no-defaults", *self._own, *MARIADB, socket]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=self._environment)
+        assert process.stderr is not None
+        told = ""
+        while "ready for connections" not in told:
+            line = process.stderr.readline()
+            assert line, f"MariaDB did not start: {told}"
+            told += line
+        # Whatever else it says is read away, until it has ended.
+        self._reader = Thread(target=process.communicate, daemon=True)
+        self._reader.start()
+        self._process = process
+
+    def stop(self) -> None:
+        """Take the server down, as its administrator would."""
+        assert self._process is not None
+        self._process.terminate()
+        self._reader.join(30)
+
+    def connect(self, database: str | None = None) -> Any:
+        """A connection of the administrator's, which commits each statement, in UTC."""
+        begin = "set session time_zone = '+00:00'"
+        # To load the certificates of the machine takes longer than all the rest.
+        options = {"database": database, "autocommit": True, "init_command": begin, "ssl_disabled": True}
+        return pymysql.connect(user="root", unix_socket=str(self._folder / "socket"), **options)
+
+    def make(self) -> str:
+        """The URL of an empty database, for a user who may do all in it."""
+        name, password = f"test_{next(self._numbers)}", "p%ss@w/rd"
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"create database {name} character set utf8mb4")
+            cursor.execute(f"grant all on {name}.* to {name}@localhost identified by %s", (password,))
+        options = f"unix_socket={self._folder / 'socket'}&ssl_disabled=true"
+        return f"mysql://{name}:{quote(password, safe='')}@localhost/{name}?{options}"
+
+
+def _mariadbd() -> str | None:
+    """The program of the server, which Debian keeps where only root looks."""
+    return shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDB]:
+    """A private server of MariaDB, from Debian's packages; CI has to have them."""
+    if not _mariadbd() or not shutil.which("mariadb-install-db") or not shutil.which("my_print_defaults"):
+        told = "MariaDB is not here: apt-get install mariadb-server-core mariadb-client-core"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    folder = Path(tempfile.mkdtemp(prefix="fs-mariadb-"))
+    guard = ["sh", "-c", GUARD, "guard", str(folder), "server.pid"]
+    with subprocess.Popen(guard, stdin=subprocess.PIPE, process_group=0):
+        server = MariaDB(folder)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture

@@ -16,7 +16,10 @@ __all__ = ["POSTGRESQL", "Reader", "check_url", "select"]
 
 POSTGRESQL = ("postgres", "postgresql", "psycopg3")
 MYSQL = ("mysql", "mysqlconnector", "mariadbconnector")
-LATE = ("statement timeout", "interrupted", "maximum statement execution time")
+EXTRAS = {**dict.fromkeys(POSTGRESQL, "postgres"), "mysql": "mysql"}
+"""What brings the driver."""
+
+LATE = ("statement timeout", "interrupted", "maximum statement execution time", "timed out")
 CONNECT = 10
 """Seconds that a connection may take to be made."""
 
@@ -44,8 +47,8 @@ class Reader:
         self._timeout = timeout
 
     @contextmanager
-    def connected(self) -> Iterator[Any]:
-        """The database, connected.
+    def connected(self, *, utc: bool = False) -> Iterator[Any]:
+        """The database, connected; `utc` where instants without a zone depend on that of the session.
 
         Raises:
             PollError: it can't be reached or refuses the query (`database_error`), or takes too long (`timeout`).
@@ -58,29 +61,51 @@ class Reader:
             try:
                 if self._url is not None:
                     self._limit(database)
+                    if utc and self._kind in MYSQL:
+                        database.execute_sql("set session time_zone = '+00:00'")
                 yield database
             finally:
                 if opened:
                     database.close()
         except (peewee.PeeweeException, OSError) as error:
             text = str(presentable(str(error).strip().partition("\n")[0]))
+            if isinstance(error, peewee.ImproperlyConfigured) and self._kind in EXTRAS:
+                text = f"{text} pip install 'flowstone[{EXTRAS[self._kind]}]'"
             late = any(sign in text for sign in LATE)
             raise PollError(text, code="timeout" if late else "database_error") from None
 
+    @property
+    def _kind(self) -> str:
+        return str(self._url).partition("://")[0].partition("+")[0]
+
     def _limit(self, database: Any) -> None:
         """Let no statement write, or take longer than the time."""
-        scheme = str(self._url).partition("://")[0].partition("+")[0]
-        if scheme == "sqlite":
+        if self._kind == "sqlite":
             until = time.monotonic() + self._timeout
             database.connection().set_progress_handler(lambda: time.monotonic() > until, 10_000)
-        elif scheme in MYSQL:
+        elif self._kind in MYSQL:
             database.execute_sql("set session transaction read only")
-            database.execute_sql(f"set session max_execution_time = {int(self._timeout * 1000)}")
+            version = str(database.execute_sql("select version()").fetchone()[0])
+            # The two have the same protocol, and no setting for this in common; one is in seconds.
+            maria, milliseconds = "mariadb" in version.lower(), int(self._timeout * 1000)
+            limit = f"max_statement_time = {milliseconds / 1000}" if maria else f"max_execution_time = {milliseconds}"
+            database.execute_sql(f"set session {limit}")
 
 
-def select(database: Any, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names and the rows that a query gives, and nothing left in a transaction."""
-    cursor = database.execute_sql(sql, parameters)
+def select(database: Any, sql: str, *parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The names and the rows that a query gives, and nothing left in a transaction.
+
+    Without parameters per cent signs are what they are; with some they are doubled where drivers look for `%s`.
+    """
+    import peewee
+
+    if parameters:
+        cursor = database.execute_sql(sql, parameters)
+    else:
+        # peewee hands an empty tuple on, for which drivers look for placeholders all the same.
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # which the stubs leave out
+            cursor = database.cursor()
+            cursor.execute(sql)
     rows = [tuple(row) for row in cursor.fetchall()]
     return [column[0] for column in cursor.description or ()], rows
 
@@ -103,8 +128,21 @@ def _opened(url: str, timeout: float) -> Any:
         limits = f"-c default_transaction_read_only=on -c statement_timeout={int(timeout * 1000)}"
         options = {"options": f"{given} {limits}".strip(), "connect_timeout": CONNECT}
     try:
+        if scheme == "mysql":
+            return _mysql(parse(url, unquote_password=True, unquote_user=True), timeout)
         return connect(url, unquote_password=True, unquote_user=True, **options)
     except (peewee.PeeweeException, RuntimeError, ValueError) as error:
         # What peewee says of a URL holds the URL.
         text = f"a {scheme} URL that peewee can't open: {type(error).__name__}"
         raise PollError(text, code="database_error") from None
+
+
+def _mysql(given: dict[str, Any], timeout: float) -> Any:
+    """A database of MySQL's kind, whose drivers deprecate the name that peewee has for the password."""
+    import peewee
+
+    if "passwd" in given:
+        given["password"] = given.pop("passwd")
+    # The server ends a statement that takes too long; this is for a server that is silent.
+    limits = {"connect_timeout": CONNECT, "read_timeout": int(timeout) + CONNECT}
+    return peewee.MySQLDatabase(**limits | given)

@@ -47,7 +47,7 @@ class DatabaseChange(Sensor):
     - `timeout` ("30s"): of a statement
     - `channel` (None): of PostgreSQL's LISTEN; what is told there polls at once
 
-    The payload is `value` and `previous`, or `row`.
+    The payload is `value` and `previous`, or `row`; a `timestamp` of MySQL's in a row is in UTC.
 
     Raises:
         ValidationError: an unknown keyword, or a bad option.
@@ -117,7 +117,8 @@ class DatabaseChange(Sensor):
             with self._reader.connected() as database:
                 _, values = select(database, self.query)
             return self._changed(state, values[0][0] if values else None)
-        with self._reader.connected() as database:
+        # An hour that comes twice on the clocks of a server would hide the rows of the second one.
+        with self._reader.connected(utc=True) as database:
             keys = self._keys(database)
             rows, fresh, again = self._read(state, database, keys)
         return self._come(state, rows, [self._arrival(key, row, keys) for key, row in fresh], again)
@@ -158,7 +159,9 @@ class DatabaseChange(Sensor):
     def _come(self, state: dict[str, Any], rows: list[Row], arrivals: list[Arrival], again: bool) -> Answer:
         if not rows:
             return NoTrigger(state=state)
-        mark = later(restored(state["mark"]), rows[-1][self.high_water or ""])
+        newest = rows[-1][self.high_water or ""]
+        # The order is the database's, as that of texts is; only below a lookback the newest row may be an older one.
+        mark = later(restored(state["mark"]), newest) if self.distance else newest
         recent = dict.fromkeys([*state["recent"], *(str(arrival.key) for arrival in arrivals)])
         following = {**state, "mark": storable(mark), "recent": list(recent)[-RECENT:]}
         return Trigger(*arrivals, state=following, again=again) if arrivals else NoTrigger(state=following)
@@ -170,9 +173,13 @@ class DatabaseChange(Sensor):
         return list(database.get_primary_keys(name, schema or None))
 
     def _selected(self, database: Any, floor: Any, keys: Sequence[str], most: int) -> list[Row]:
+        parameters = () if floor is None else (floor,)
+        doubled = "%%" if parameters and database.param == "%s" else "%"
+
         def quoted(name: str) -> str:
             opening, closing = database.quote
-            return ".".join(f"{opening}{part.replace(closing, 2 * closing)}{closing}" for part in name.split("."))
+            parts = name.replace("%", doubled).split(".")
+            return ".".join(f"{opening}{part.replace(closing, 2 * closing)}{closing}" for part in parts)
 
         column = quoted(str(self.high_water))
         wanted = None if self.columns is None else dict.fromkeys([*self.columns, str(self.high_water), *keys])
@@ -180,7 +187,7 @@ class DatabaseChange(Sensor):
         where = f"{column} is not null" if floor is None else f"{column} >= {database.param}"
         order = ", ".join([column, *map(quoted, keys)])
         sql = f"select {what} from {quoted(str(self.table))} where {where} order by {order} limit {most}"
-        names, rows = select(database, sql, () if floor is None else (floor,))
+        names, rows = select(database, sql, *parameters)
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _identified(self, rows: list[Row], keys: Sequence[str]) -> Iterator[Known]:

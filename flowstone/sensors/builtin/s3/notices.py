@@ -55,19 +55,26 @@ class Notices:
             PollError: the queue can't be reached, or refuses.
         """
         self._delete(state.get("batch"))
-        handles, found, full = list[str](), dict[str, Found](), False
+        met, handles, found, cut = set[str](), dict[str, str](), dict[str, Found](), False
         for message in self._received():
+            name, handle = message.get("MessageId", message["ReceiptHandle"]), message["ReceiptHandle"]
+            if cut := name in met:
+                # The queue shows again what was read: no more is read before that is deleted, by its newest handle.
+                if name in handles:
+                    handles[name] = handle
+                break
+            met.add(name)
             told = read_notice(message["Body"])
             if told is None:
                 log.warning("a message of queue %s is no notification of a bucket; it is left there", self._queue)
                 continue
-            handles.append(message["ReceiptHandle"])
+            handles[name] = handle
             ours = [one for one in told if one.bucket == self._bucket and keys.takes(one.key)]
             found.update((one.identity, one) for one in ours)
-            if full := len(found) >= self._limit:
+            if cut := len(found) >= self._limit or len(handles) >= self._limit:
                 break
-        following = {**state, "batch": self._kept(handles)}
-        return answer([arrived(one) for one in found.values()], following, again=full)
+        following = {**state, "batch": self._kept(list(handles.values()))}
+        return answer([arrived(one) for one in found.values()], following, again=cut and bool(handles))
 
     def _received(self) -> Iterator[Mapping[str, Any]]:
         """Messages until the queue gives none."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -106,9 +108,10 @@ class Bucket:
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.name, Key=key)
 
-    def queue(self) -> str:
-        """The URL of a queue that the bucket notifies."""
-        url = self.queues.create_queue(QueueName=f"queue-{self.name}", Attributes={"VisibilityTimeout": "30"})
+    def queue(self, visibility: int = 30) -> str:
+        """The URL of a queue that the bucket notifies, and that shows messages again after so many seconds."""
+        attributes = {"VisibilityTimeout": str(visibility)}
+        url = self.queues.create_queue(QueueName=f"queue-{self.name}", Attributes=attributes)
         arn = f"arn:aws:sqs:us-east-1:123456789012:queue-{self.name}"
         wanted = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
         self.client.put_bucket_notification_configuration(Bucket=self.name, NotificationConfiguration=wanted)
@@ -125,6 +128,87 @@ class Bucket:
 def bucket(aws_url: str) -> Bucket:
     """An empty bucket."""
     return Bucket(aws_url)
+
+
+class Proxy:
+    """A TCP proxy to one address, that lets through only so many bytes of each connection's answer; None is all."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = (host, port)
+        self.most: int | None = None
+        self.over = False
+        self.near = set[socket.socket]()
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.over = True
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        self.listening.close()
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Let nothing through, and cut what is connected."""
+        self.most = 0
+        for connected in list(self.near):
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+        yield
+        self.most = None
+
+    def _accept(self) -> None:
+        while True:
+            near, _ = self.listening.accept()
+            if self.over:
+                near.close()
+                return
+            self.near.add(near)
+            threading.Thread(target=self._serve, args=(near, self.most), daemon=True).start()
+
+    def _serve(self, near: socket.socket, most: int | None) -> None:
+        # Where nobody listens behind the proxy, it hangs up.
+        with near, suppress(ConnectionRefusedError), socket.create_connection(self.target) as far:
+            there = threading.Thread(target=self._pump, args=(near, far, None), daemon=True)
+            there.start()
+            self._pump(far, near, most)
+            for end in (near, far):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            there.join(5)
+        self.near.discard(near)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, most: int | None) -> None:
+        passed = 0
+        try:
+            while data := source.recv(65_536):
+                allowed = data if most is None else data[: max(0, most - passed)]
+                sink.sendall(allowed)
+                passed += len(data)
+                if most is not None and passed >= most:
+                    return
+        except OSError:
+            return
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[str, int], Proxy]]:
+    """Makes a proxy before an address."""
+    with ExitStack() as open_parts:
+
+        def make(host: str, port: int) -> Proxy:
+            made = Proxy(host, port)
+            open_parts.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def proxy(aws_url: str, make_proxy: Callable[[str, int], Proxy]) -> Proxy:
+    """A proxy before the server that speaks S3 and SQS."""
+    host, _, port = aws_url.removeprefix("http://").partition(":")
+    return make_proxy(host, int(port))
 
 
 class Room:

@@ -254,22 +254,16 @@ def test_a_database_of_ones_own_is_used(poller: Any) -> None:
     assert not database.is_closed()
 
 
-class Session:
-    """A database of MySQL's kind, as far as limits go."""
-
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-
-    def execute_sql(self, sql: str) -> None:
-        self.statements.append(sql)
-
-
-def test_mysql_is_limited_too() -> None:
-    from flowstone.sensors.builtin.database.connection import Reader
-
-    session = Session()
-    Reader("mysql://h/d", None, 1.5)._limit(session)
-    assert session.statements == ["set session transaction read only", "set session max_execution_time = 1500"]
+@pytest.mark.parametrize(
+    ("scheme", "module", "extra"), [("mysql", "mysql", "mysql"), ("postgresql", "psycopg", "postgres")]
+)
+def test_a_driver_that_is_missing_names_its_extra(
+    scheme: str, module: str, extra: str, poller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peewee, module, None)
+    with pytest.raises(PollError, match=rf"pip install 'flowstone\[{extra}\]'") as caught:
+        poller(DatabaseChange(url=f"{scheme}://127.0.0.1:9/shop", query="select 1")).poll()
+    assert caught.value.code == "database_error"
 
 
 def test_a_lookback_needs_something_to_take_it_from(file: Shop, poller: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import date
 from typing import Any
@@ -489,10 +490,11 @@ class Queue:
     def __init__(self, *bodies: str) -> None:
         self.bodies = list(bodies)
         self.deleted: list[str] = []
+        self.handles = map(str, itertools.count())
 
     def receive_message(self, **wanted: Any) -> dict[str, Any]:
         some, self.bodies = self.bodies[:10], self.bodies[10:]
-        return {"Messages": [{"Body": body, "ReceiptHandle": str(n)} for n, body in enumerate(some)]} if some else {}
+        return {"Messages": [{"Body": body, "ReceiptHandle": next(self.handles)} for body in some]} if some else {}
 
     def delete_message_batch(self, QueueUrl: str, Entries: Any) -> None:  # noqa: N803 - the service's names
         self.deleted += [entry["ReceiptHandle"] for entry in Entries]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,55 +12,6 @@ from hypothesis import strategies as st
 
 from flowstone.sensors import DatabaseChange, PollError, S3FileArrival, Webhook
 from flowstone.sensors.surroundings import ALONE
-
-
-class Proxy:
-    """A TCP proxy to one address, that lets through only so many bytes of each connection's answer; None is all."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.target = (host, port)
-        self.most: int | None = None
-        self.over = False
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self.over = True
-        socket.create_connection(("127.0.0.1", self.port)).close()
-        self.listening.close()
-
-    def _accept(self) -> None:
-        while True:
-            near, _ = self.listening.accept()
-            if self.over:
-                near.close()
-                return
-            threading.Thread(target=self._serve, args=(near, self.most), daemon=True).start()
-
-    def _serve(self, near: socket.socket, most: int | None) -> None:
-        with near, socket.create_connection(self.target) as far:
-            there = threading.Thread(target=self._pump, args=(near, far, None), daemon=True)
-            there.start()
-            self._pump(far, near, most)
-            for end in (near, far):
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
-            there.join(5)
-
-    def _pump(self, source: socket.socket, sink: socket.socket, most: int | None) -> None:
-        passed = 0
-        try:
-            while data := source.recv(65_536):
-                allowed = data if most is None else data[: max(0, most - passed)]
-                sink.sendall(allowed)
-                passed += len(data)
-                if most is not None and passed >= most:
-                    return
-        except OSError:
-            return
 
 
 class Stored:
@@ -76,19 +26,10 @@ class Stored:
         return known
 
 
-@pytest.fixture
-def proxy(aws_url: str) -> Iterator[Proxy]:
-    """A proxy before the server that speaks S3."""
-    host, _, port = aws_url.removeprefix("http://").partition(":")
-    made = Proxy(host, int(port))
-    yield made
-    made.close()
-
-
 @pytest.mark.property
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(["put", "poll", "refuse", "cut", "cut late"]), max_size=10))
-def test_a_bucket_behind_a_toxic_network(bucket: Any, proxy: Proxy, poller: Any, steps: list[str]) -> None:
+def test_a_bucket_behind_a_toxic_network(bucket: Any, proxy: Any, poller: Any, steps: list[str]) -> None:
     import boto3
     from botocore.config import Config
 
@@ -117,7 +58,7 @@ def test_a_bucket_behind_a_toxic_network(bucket: Any, proxy: Proxy, poller: Any,
 
 
 @pytest.mark.parametrize("most", [0, 5, 30, 60])
-def test_an_endpoint_behind_a_toxic_network(proxy: Proxy, poller: Any, most: int) -> None:
+def test_an_endpoint_behind_a_toxic_network(proxy: Any, poller: Any, most: int) -> None:
     watch = poller(Webhook(url=f"http://127.0.0.1:{proxy.port}/moto-api/", timeout="5s"))
     proxy.most = most
     with pytest.raises(PollError) as caught:
@@ -128,14 +69,13 @@ def test_an_endpoint_behind_a_toxic_network(proxy: Proxy, poller: Any, most: int
 
 
 @pytest.mark.parametrize("most", [0, 20])
-def test_a_database_behind_a_toxic_network(poller: Any, most: int) -> None:
+def test_a_database_behind_a_toxic_network(make_proxy: Any, poller: Any, most: int) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
-    made = Proxy(*silent.getsockname())
+    made = make_proxy(*silent.getsockname())
     made.most = most
     threading.Thread(target=lambda: silent.accept()[0].close(), daemon=True).start()
     with pytest.raises(PollError) as caught:
         poller(DatabaseChange(url=f"postgresql://ann:hunter2@127.0.0.1:{made.port}/shop", query="select 1")).poll()
     assert caught.value.code == "database_error"
     assert "hunter2" not in str(caught.value)
-    made.close()
     silent.close()
