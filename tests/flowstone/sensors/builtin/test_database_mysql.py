@@ -214,12 +214,6 @@ def test_a_refusal_names_no_password(shop: Shop, poller: Any) -> None:
     assert "Access denied" in str(caught.value) and "hunter2" not in str(caught.value)
 
 
-def test_a_missing_driver_is_named_with_its_extra(poller: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peewee, "mysql", None)
-    with pytest.raises(PollError, match=r"pip install 'flowstone\[mysql\]'"):
-        poller(DatabaseChange(url="mysql://localhost/shop", query="select 1")).poll()
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_query_may_hold_per_cent_signs(
     request: pytest.FixtureRequest, make_store_url: Any, poller: Any, kind: str
