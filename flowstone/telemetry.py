@@ -4,7 +4,8 @@
     runtime.telemetry.detach(handle)
 
 An event is told after the commit of what it tells of. Measurements are numbers, durations in seconds; metadata names
-the subject under `sensor`, `schedule`, `asset` or `run_id`.
+the subject under `sensor`, `schedule`, `asset` or `run_id`. Prometheus and OpenTelemetry are handlers that
+`flowstone.exporters` has.
 
 | event | measurements | metadata besides the subject |
 |---|---|---|
@@ -20,7 +21,7 @@ the subject under `sensor`, `schedule`, `asset` or `run_id`.
 | `flowstone.materialization.start` | `attempt` | `run_id partition` |
 | `flowstone.materialization.stop` | `attempt duration` | `run_id partition status reason` |
 | `flowstone.materialization.exception` | `attempt duration` | `run_id partition error error_type final` |
-| `flowstone.io.start` | none | `run_id partition operation io_manager` |
+| `flowstone.io.start` | none | `run_id partition operation io_manager`; a load `for_run_id for_asset` |
 | `flowstone.io.stop` | `duration`, and `bytes` where known | the same |
 | `flowstone.io.exception` | `duration` | the same, `error error_type` |
 | `flowstone.approval.requested` | `waited` | `approval_id run_id partition message by reason` |
@@ -33,6 +34,10 @@ the subject under `sensor`, `schedule`, `asset` or `run_id`.
 | `flowstone.resource.down` | `failures` | `resource reason` |
 | `flowstone.backfill.started` | `partitions` | `backfill asset` |
 | `flowstone.backfill.finished` | `count` | `backfill status` |
+| `flowstone.task.fired` | `lateness count` | `task scheduled_for` |
+| `flowstone.task.missed` | `lateness count` | the same |
+| `flowstone.event.handled` | `duration` | `event_type event_id` |
+| `flowstone.event.failed` | `duration` | the same, `error` |
 | `flowstone.actor.restart` | `restarts` | `actor reason`, and `sensor` for the actor of one |
 
 Handlers run on the executor for user code, never in an actor: each gets its events one after the other, in order. One

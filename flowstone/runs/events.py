@@ -132,14 +132,14 @@ def approval(services: Services, of: Approval, event: str | None = None) -> None
 
 @contextmanager
 def io(
-    services: Services, operation: str, manager: str, *, asset: str, partition: Partition, run_id: str
+    services: Services, operation: str, manager: str, *, asset: str, partition: Partition, run_id: str, **about: Any
 ) -> Iterator[dict[str, Any]]:
-    """A value is loaded or stored; the body may add measurements to what it gets."""
+    """A value is loaded or stored; `about` says for whom, the body may add measurements to what it gets."""
     measured: dict[str, Any] = {}
     if not services.telemetry.active:
         yield measured
         return
-    about = {"asset": asset, "partition": partition, "run_id": run_id, "operation": operation, "io_manager": manager}
+    about |= {"asset": asset, "partition": partition, "run_id": run_id, "operation": operation, "io_manager": manager}
     emit, began = services.telemetry.emit, services.clock.monotonic()
     emit("flowstone.io.start", {}, about)
     try:

@@ -89,15 +89,16 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
     return Made(_store(attempt, partition, answer), tuple(inputs))
 
 
-def _load_input(services: Services, asset: str, partition: Partition, inputs: list[Input]) -> Any:
+def _load_input(attempt: Attempt, asset: str, partition: Partition, inputs: list[Input]) -> Any:
     """The newest value of an asset for a partition, which is noted as read."""
-    encoded = encode_partition(partition)
+    services, encoded = attempt.services, encode_partition(partition)
     found = services.database.read(lambda connection: latest(connection, asset, encoded))
     if found is None or found.stored is None:
         place = partition_text(partition) or "no partition"
         raise DependencyNotReady(f"{asset} has no value for {place} yet", asset=asset)
     inputs.append(Input(asset, encoded, found.run_id, found.stored.data_version))
-    return load_stored(services, asset, partition, found.stored, run_id=found.run_id)
+    reader = {"for_asset": attempt.asset.name, "for_run_id": attempt.claim.lease.run_id}
+    return load_stored(services, asset, partition, found.stored, run_id=found.run_id, **reader)
 
 
 def _called(attempt: Attempt, context: Context, dependencies: Mapping[str, Any]) -> Any:
@@ -108,8 +109,10 @@ def _called(attempt: Attempt, context: Context, dependencies: Mapping[str, Any])
     return awaited(asset.call(context, dependencies))
 
 
-def load_stored(services: Services, asset: str, partition: Partition, stored: StoredValue, *, run_id: str) -> Any:
-    """The value that a row says is stored there.
+def load_stored(
+    services: Services, asset: str, partition: Partition, stored: StoredValue, *, run_id: str, **reader: str
+) -> Any:
+    """The value that a row says is stored there; telemetry hears of the `reader`, the attempt that it is loaded for.
 
     Raises:
         ValueNotFound: it is gone.
@@ -117,7 +120,7 @@ def load_stored(services: Services, asset: str, partition: Partition, stored: St
     """
     manager = _manager(services, stored.manager)
     context = IOContext(asset=asset, partition=partition, run_id=run_id, attempt=0, fence=0)
-    with events.io(services, "load", stored.manager, asset=asset, partition=partition, run_id=run_id):
+    with events.io(services, "load", stored.manager, asset=asset, partition=partition, run_id=run_id, **reader):
         return _guarded(f"loading {asset}", lambda: manager.load(context, stored))
 
 
@@ -136,8 +139,8 @@ def _dependency(attempt: Attempt, name: str, partition: Partition, inputs: list[
     now = services.clock.now()
     wanted = services.catalog.upstream_partitions(attempt.asset.name, name, partition, now=now)
     if isinstance(wanted, list):
-        return {key: _load_input(services, name, key, inputs) for key in wanted}
-    return _load_input(services, name, wanted, inputs)
+        return {key: _load_input(attempt, name, key, inputs) for key in wanted}
+    return _load_input(attempt, name, wanted, inputs)
 
 
 def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:

@@ -424,6 +424,7 @@ def test_loads_of_dependencies_are_told_too(world: Callable[..., World]) -> None
     shop.runtime.materialize_all("copy")
     told = [(about["asset"], about["operation"]) for _, about in shop.told("io.stop")]
     assert told == [("report", "store"), ("report", "load"), ("copy", "store")]
+    assert [about.get("for_asset") for _, about in shop.told("io.stop")] == [None, "copy", None]
 
 
 def test_an_interrupted_run_is_told_and_starts_once(world: Callable[..., World]) -> None:
@@ -482,5 +483,6 @@ def test_the_events_of_the_table_are_those_that_are_told() -> None:
     sources = Path(telemetry_module.__file__).parent.rglob("*.py")
     emitted = {name for path in sources for name in re.findall(r'"(flowstone\.\w+\.\w+)"', path.read_text())}
     listed = set(re.findall(r"^\| `(flowstone\.\w+\.\w+)`", telemetry_module.__doc__ or "", re.MULTILINE))
-    areas = {"actor", "approval", "backfill", "io", "materialization", "resource", "run", "schedule", "sensor"}
+    areas = {"actor", "approval", "backfill", "event", "io", "materialization"}
+    areas |= {"resource", "run", "schedule", "sensor", "task"}
     assert listed == {name for name in emitted if name.split(".")[1] in areas}
