@@ -20,10 +20,10 @@ from flowstone.core.staleness import Staleness
 from flowstone.durations import text as duration_text
 from flowstone.errors import ValidationError, shown
 from flowstone.runs.freshness import AssetState, state_of
-from flowstone.runs.ledger import ALREADY
 from flowstone.runs.queueing import waits_for
 from flowstone.runs.records import Conflict, Materialization, Run
 from flowstone.runs.services import Services
+from flowstone.runs.standing import ALREADY
 from flowstone.runs.store import find
 from flowstone.schedules.policies import Reason, TickStatus
 from flowstone.schedules.rows import Tick

@@ -54,6 +54,14 @@ class Graph:
         """
         return self._dependencies[self._known(asset)]
 
+    def dependents(self, asset: str) -> tuple[str, ...]:
+        """What itself depends on an asset, in the order of definition.
+
+        Raises:
+            AssetNotFound: there is no such asset.
+        """
+        return tuple(self._dependents[self._known(asset)])
+
     def upstream(self, asset: str) -> tuple[str, ...]:
         """All that an asset depends on, itself excluded, in the order of the graph.
 

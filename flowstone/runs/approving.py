@@ -21,6 +21,7 @@ from flowstone.runs.attempts import Failed
 from flowstone.runs.ledger import Lease, Ledger, asset_rows
 from flowstone.runs.reminding import remind
 from flowstone.runs.services import Services
+from flowstone.runs.standing import Standing
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.connection import Connection, Row
 
@@ -109,7 +110,7 @@ def _follow(connection: Connection, graph: Graph, run: Row, approval: Approval, 
         connection,
         graph,
         Lease(run.run_id, "", run.fence),
-        asset_rows(connection, run.run_id),
+        Standing.read(asset_rows(connection, run.run_id), ""),
         now,
         attempt=run.attempt,
         setbacks=run.setbacks,

@@ -10,7 +10,7 @@ all nodes one claims at a time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,8 +20,9 @@ from flowstone.core.run import RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import AssetNotFound, StaleState
 from flowstone.failpoints import failpoint
 from flowstone.runs.attempts import Ended, Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
-from flowstone.runs.ledger import ALREADY, Lease, Ledger, Progress, asset_rows
+from flowstone.runs.ledger import Lease, Ledger, Progress, asset_rows
 from flowstone.runs.limits import Limit, Limits, Slots
+from flowstone.runs.standing import ALREADY, Standing
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 
@@ -76,7 +77,7 @@ _UNDER_LEASE = """
     select m.id, m.run_id, m.asset, m.partition, m.status, m.attempt, m.failures, m.ready_at, m.snoozed_since, m.busy,
     m.error, m.reason, m.approval, r.attempt as run_attempt, r.setbacks as run_setbacks
     from run r join materialization m on m.run_id = r.run_id
-    where r.run_id = :run_id and r.status = 'running' and r.boot = :boot and r.fence = :fence order by m.id
+    where r.run_id = :run_id and r.status = 'running' and r.boot = :boot and r.fence = :fence
 """
 
 
@@ -182,10 +183,9 @@ def slots_lacking(slots: Slots, graph: Graph, run: Row, assets: list[Row], now: 
     if not slots.limits.concern(row.asset for row in assets):
         return None
     lease = Lease(run.run_id, "", run.fence)
-    ledger = Ledger(
-        slots.connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks, slots=slots
-    )
-    return ledger.slots_lacking
+    before = {"attempt": run.attempt, "setbacks": run.setbacks}
+    standing = Standing.read(assets, lease.boot)
+    return Ledger(slots.connection, graph, lease, standing, now, slots=slots, **before).slots_lacking
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:
@@ -223,18 +223,19 @@ def settle_all(
     connection: Connection,
     graph: Graph,
     lease: Lease,
-    attempts: Iterable[Ended],
+    attempts: Sequence[Ended],
     *,
     now: datetime,
     in_hand: Collection[str] | None = None,
     limits: Limits = UNLIMITED,
+    known: Standing | None = None,
 ) -> Progress:
-    """Write what became of some assets of a run, and what of it comes next; `in_hand` as of `advance`.
+    """Write what became of some assets of a run, and what of it comes next; `in_hand` and `known` as of `advance`.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
-    ledger = _held(connection, graph, lease, now, limits)
+    ledger = _held(connection, graph, lease, now, limits, known, [ended.asset for ended in attempts])
     for ended in attempts:
         if ledger.is_attempting(ended.asset, ended.attempt, ended.approval):
             _settle(ledger, ended)
@@ -263,23 +264,38 @@ def advance(
     now: datetime,
     in_hand: Collection[str] | None = None,
     limits: Limits = UNLIMITED,
+    known: Standing | None = None,
 ) -> Progress:
     """Do what has become due in a run while others of its assets, those `in_hand`, were in progress.
+
+    `known` is how the run stood after the last step, when no other step of it is on its way.
 
     Raises:
         StaleState: the lease is gone; nothing is changed.
     """
-    return _held(connection, graph, lease, now, limits).advance(in_hand)
+    return _held(connection, graph, lease, now, limits, known, ()).advance(in_hand)
 
 
-def _held(connection: Connection, graph: Graph, lease: Lease, now: datetime, limits: Limits) -> Ledger:
-    """The run's rows, when the lease still holds; it does until the transaction ends."""
-    sql = _UNDER_LEASE + connection.lock("r")
-    rows = connection.execute(sql, run_id=lease.run_id, boot=lease.boot, fence=lease.fence)
+def _held(
+    connection: Connection,
+    graph: Graph,
+    lease: Lease,
+    now: datetime,
+    limits: Limits,
+    known: Standing | None,
+    ended: Collection[str],
+) -> Ledger:
+    """The run's assets, when the lease still holds; it does until the transaction ends."""
+    some = known.to_read(ended) if known else ()
+    names = {f"asset{number}": asset for number, asset in enumerate(some)}
+    only = f"and m.asset in ({', '.join(f':{name}' for name in names)})" if names else ""
+    sql = f"{_UNDER_LEASE} {only} order by m.id {connection.lock('r')}"
+    rows = connection.execute(sql, names, run_id=lease.run_id, boot=lease.boot, fence=lease.fence)
     if not rows:
         raise StaleState(f"run {lease.run_id} is not held under fencing number {lease.fence} any more", lease=lease)
     before = {"attempt": rows[0].run_attempt, "setbacks": rows[0].run_setbacks}
-    return Ledger(connection, graph, lease, rows, now, slots=Slots(connection, limits), **before)
+    standing = known.read_again(rows, lease.boot, graph) if known and some else Standing.read(rows, lease.boot)
+    return Ledger(connection, graph, lease, standing, now, slots=Slots(connection, limits), **before)
 
 
 def _start_run(
@@ -291,9 +307,8 @@ def _start_run(
     start = {"run_id": run.run_id, "status": status, "boot": boot, "fence": lease.fence, "now": now}
     if not connection.change(_START_RUN, start):
         return None
-    ledger = Ledger(
-        connection, graph, lease, assets, now, attempt=run.attempt, setbacks=run.setbacks, slots=slots
-    )
+    before = {"attempt": run.attempt, "setbacks": run.setbacks}
+    ledger = Ledger(connection, graph, lease, Standing.read(assets, boot), now, slots=slots, **before)
     # What people approved is made, and so is what is made from it, whatever others have made meanwhile.
     approved = any(row.approval is not None for row in assets)
     for row in assets:

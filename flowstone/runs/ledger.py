@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from flowstone.approvals import store as approvals
@@ -16,12 +16,11 @@ from flowstone.lineage import store as lineage
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded, Waiting
 from flowstone.runs.limits import Limit, Limits, Slots
 from flowstone.runs.plan import AssetState, Plan, plan
+from flowstone.runs.standing import ALREADY, Standing
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import Json, instant
 
-__all__ = ["ALREADY", "Ending", "Lease", "Ledger", "Progress", "Started", "asset_rows", "error_text"]
-
-ALREADY = "already materialized"
+__all__ = ["Ending", "Lease", "Ledger", "Progress", "Started", "asset_rows", "error_text"]
 
 Ending = Succeeded | Skipped | Failed
 
@@ -52,8 +51,6 @@ _REQUEUE = """
 """
 _GO_ON = "update run set attempt = :attempt, setbacks = :setbacks where run_id = :run_id"
 
-_PLAIN = {status.value: AssetState(status) for status in MaterializationStatus}
-_ALREADY = AssetState(MaterializationStatus.SKIPPED, satisfied=True)
 _STATUS = {
     Succeeded: MaterializationStatus.SUCCESS,
     Skipped: MaterializationStatus.SKIPPED,
@@ -86,7 +83,7 @@ class Progress:
     """Where a run stands after a step: start these, or it is finished, or it was put off (`released`).
 
     `wait_until` is when the next repeated attempt is due; `waits` says that something of it waits for others, so that
-    it has to look again when they have done their part.
+    it has to look again when they have done their part. `standing` is for the next step of who holds the run.
     """
 
     start: tuple[Started, ...] = ()
@@ -94,6 +91,7 @@ class Progress:
     wait_until: datetime | None = None
     released: bool = False
     waits: bool = False
+    standing: Standing | None = field(default=None, compare=False, repr=False)
 
 
 class Ledger:
@@ -104,7 +102,7 @@ class Ledger:
         connection: Connection,
         graph: Graph,
         lease: Lease,
-        assets: list[Row],
+        standing: Standing,
         now: datetime,
         *,
         attempt: int,
@@ -119,13 +117,10 @@ class Ledger:
         self.attempt = attempt
         self.setbacks = setbacks
         self._written = (attempt, setbacks)
-        # By key, which costs a fifth of an attribute: a run of many assets reads all of them at each step.
-        self.rows = {row["asset"]: row for row in assets}
-        self.states = {asset: _state(row, lease.boot) for asset, row in self.rows.items()}
+        self.standing = standing
+        self.rows, self.states = standing.rows, standing.states
         # Moves with `delay`: the pause may be over by the time that it is written, and the next attempt starts at once.
         self._moved: dict[str, tuple[int, datetime | None]] = {}
-        failed = (row["error"] for row in assets if row["status"] == "failed")
-        self.error: str | None = next(failed, None)
 
     def count_attempt(self, asset: str) -> None:
         """An attempt has ended: it shows on the run, and ends a row of interruptions."""
@@ -154,8 +149,9 @@ class Ledger:
         if stored is not None:
             self.connection.execute(_EVENT, asset=asset, partition=row.partition, run_id=row.run_id, now=self.now)
             lineage.record(self.connection, row.run_id, asset, row.partition, inputs)
-        self.error = self.error or error
-        self.states[asset] = AssetState(status, satisfied=reason == ALREADY)
+        if error is not None:
+            self.standing.errors[asset] = error
+        self._put(asset, AssetState(status, satisfied=reason == ALREADY))
 
     def delay(self, asset: str, verdict: Repeated | Snoozed, *, busy: str | None = None) -> None:
         """An asset is to be attempted again later; a snooze uses up no attempt."""
@@ -175,7 +171,7 @@ class Ledger:
             snoozed_since=since,
             busy=busy,
         )
-        self.states[asset] = AssetState(status, verdict.ready_at, held=busy is not None)
+        self._put(asset, AssetState(status, verdict.ready_at, held=busy is not None))
 
     def wait(self, asset: str, verdict: Waiting, *, duration: float) -> None:
         """An asset asks people. One that asks the same again has not looked at what they said, and fails."""
@@ -188,13 +184,13 @@ class Ledger:
             return
         status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.WAITING_APPROVAL)
         self.connection.execute(_WAIT_ASSET, id=row.id, status=status, approval=identifier, duration=duration)
-        self.states[asset] = AssetState(status)
+        self._put(asset, AssetState(status))
 
     def resume(self, asset: str) -> None:
         """People have approved what an asset asked: its function is called again."""
         status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.PENDING)
         self.connection.execute(_RESUME_ASSET, id=self.rows[asset].id, status=status)
-        self.states[asset] = AssetState(status)
+        self._put(asset, AssetState(status))
 
     def is_attempting(self, asset: str, attempt: int | None, approval: str | None = None) -> bool:
         """Whether this attempt at an asset (None: any) is in progress, as the call that follows this approval."""
@@ -208,7 +204,7 @@ class Ledger:
         `in_hand` names the assets that the materializer works on. What is running besides was started by a commit of
         which the answer was lost, and is told of again.
         """
-        running = [asset for asset, state in self.states.items() if state.status is MaterializationStatus.RUNNING]
+        running = self.standing.live_with(MaterializationStatus.RUNNING)
         lost = [asset for asset in running if in_hand is not None and asset not in in_hand]
         planned = self._planned()
         if planned.finished is not None:
@@ -225,6 +221,7 @@ class Ledger:
             wait_until=planned.wait_until,
             released=not (running or started),
             waits=self._waits or len(lucky) < len(planned.start),
+            standing=self.standing.settled({*planned.start} - {*lucky}),
         )
 
     @property
@@ -257,18 +254,25 @@ class Ledger:
         return planned
 
     def _next(self) -> Plan:
-        pending = (asset for asset, state in self.states.items() if state.status is MaterializationStatus.PENDING)
+        planned = self._plan()
+        if planned.skip:
+            self.standing.reach((asset for asset, _ in planned.skip), self.graph)
+            planned = self._plan()
+        return planned
+
+    def _plan(self) -> Plan:
+        pending = self.standing.live_with(MaterializationStatus.PENDING)
         needs = {asset: self.graph.dependencies(asset) if asset in self.graph else () for asset in pending}
         return plan(needs, self.states, self.now)
 
     @property
     def _waits(self) -> bool:
-        return any(state.status is MaterializationStatus.WAITING_APPROVAL for state in self.states.values())
+        return bool(self.standing.live_with(MaterializationStatus.WAITING_APPROVAL))
 
     def _put_off(self, before: RunStatus, planned: Plan) -> RunStatus:
         """Let nobody work on the run until it is due again, or until people have decided."""
         ready_at = planned.wait_until
-        if planned.start or any(state.held for state in self.states.values()):
+        if planned.start or any(self.states[asset].held for asset in self.standing.live):
             ready_at = self.now
         waiting = self._waits and ready_at is None
         status = RunStatus.WAITING_APPROVAL if waiting else RunStatus.QUEUED
@@ -279,8 +283,11 @@ class Ledger:
 
     def _end_run(self, before: RunStatus, after: RunStatus) -> RunStatus:
         status = step(RUN_STEPS, before, after)
-        self._write(_END_RUN, status=status, now=self.now, error=self.error)
+        self._write(_END_RUN, status=status, now=self.now, error=self.standing.error)
         return status
+
+    def _put(self, asset: str, state: AssetState) -> None:
+        self.standing.put(asset, state, self.graph)
 
     def _before(self, asset: str) -> tuple[int, datetime | None]:
         """How many attempts at an asset have failed, and since when it snoozes."""
@@ -295,7 +302,7 @@ class Ledger:
         row = self.rows[asset]
         status = step(MATERIALIZATION_STEPS, self.states[asset].status, MaterializationStatus.RUNNING)
         self.connection.execute(_START_ASSET, id=row.id, status=status, now=self.now, fence=self.lease.fence)
-        self.states[asset] = AssetState(status)
+        self._put(asset, AssetState(status))
         return self._started(asset)
 
     def _started(self, asset: str) -> Started:
@@ -313,11 +320,3 @@ def asset_rows(connection: Connection, run_id: str) -> list[Row]:
 def error_text(error: FlowstoneError) -> str:
     """An error as rows hold it: its type, then its message."""
     return f"{error.type}: {error}"
-
-
-def _state(row: Row, boot: str) -> AssetState:
-    status, ready_at, busy = row["status"], row["ready_at"], row["busy"]
-    if ready_at is None and busy is None:
-        return _ALREADY if status == "skipped" and row["reason"] == ALREADY else _PLAIN[status]
-    satisfied = status == MaterializationStatus.SKIPPED and row["reason"] == ALREADY
-    return AssetState(MaterializationStatus(status), instant(ready_at), satisfied, held=busy == boot)

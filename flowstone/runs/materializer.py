@@ -28,6 +28,7 @@ from flowstone.runs.occupancy import Call
 from flowstone.runs.recovery import release_busy
 from flowstone.runs.reminding import SLOTS, look_at_deadlines, remind, tell_of_slots
 from flowstone.runs.services import Services
+from flowstone.runs.standing import Standing
 from flowstone.runs.waiters import RunLeft
 from flowstone.state.store_actor import TOPIC, StoreChanged
 
@@ -50,6 +51,8 @@ class Materializer(Actor):
         self.due: datetime | None = None
         self.ended: list[Settle] = []
         self.settling = False
+        self.known: Standing | None = claim.progress.standing
+        self.flying = 0
         self.asked = False
         self.limited = False
         self._proceed(claim.progress)
@@ -69,6 +72,7 @@ class Materializer(Actor):
         elif isinstance(message, SlotsFreed | StoreChanged):
             self._look()
         elif isinstance(message, Advanced):
+            self._end_step(message.outcome)
             self._advanced(message.outcome)
 
     def terminate(self, reason: object) -> None:
@@ -156,6 +160,7 @@ class Materializer(Actor):
         graph: Graph = services.catalog.graph
         asked, self.ended, self.settling = tuple(self.ended), [], True
         others = self.in_hand - {each.asset for each in asked}
+        known = self._begin_step()
         services.database.write(
             lambda connection: settle_all(
                 connection,
@@ -165,11 +170,13 @@ class Materializer(Actor):
                 now=services.clock.now(),
                 in_hand=others,
                 limits=services.limits,
+                known=known,
             ),
             then=lambda outcome: self._post(Settled(asked, outcome)),
         )
 
     def _settled(self, message: Settled) -> None:
+        self._end_step(message.outcome)
         error = message.outcome.error
         if isinstance(error, StoreUnavailable):
             log.warning("run %s waits for the store: %s", self.claim.lease.run_id, error)
@@ -203,13 +210,22 @@ class Materializer(Actor):
 
     def _look(self) -> None:
         services, lease, graph = self.services, self.claim.lease, self.services.catalog.graph
-        in_hand = frozenset(self.in_hand)
+        in_hand, known = frozenset(self.in_hand), self._begin_step()
         services.database.write(
             lambda connection: advance(
-                connection, graph, lease, now=services.clock.now(), in_hand=in_hand, limits=services.limits
+                connection, graph, lease, now=services.clock.now(), in_hand=in_hand, limits=services.limits, known=known
             ),
             then=lambda outcome: self._post(Advanced(outcome)),
         )
+
+    def _begin_step(self) -> Standing | None:
+        """How the run stands, for a step that is on its way alone; one that follows another has to read it."""
+        self.flying += 1
+        return self.known if self.flying == 1 else None
+
+    def _end_step(self, outcome: Outcome[Progress]) -> None:
+        self.flying -= 1
+        self.known = outcome.unwrap().standing if outcome.ok else None
 
     def _advanced(self, outcome: Outcome[Progress]) -> None:
         if isinstance(outcome.error, StaleState):

@@ -6,7 +6,7 @@ values are read when the asset starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,39 +52,44 @@ class Plan:
     wait_until: datetime | None = None
 
 
-def plan(dependencies: Mapping[str, Iterable[str]], states: Mapping[str, AssetState], now: datetime) -> Plan:
-    """What of a run comes next. `dependencies` names the pending assets, in graph order, `states` has all.
+def plan(dependencies: Mapping[str, Iterable[str]], states: dict[str, AssetState], now: datetime) -> Plan:
+    """What of a run comes next. `dependencies` has the pending assets to decide about, in graph order, `states` all.
 
     >>> from datetime import UTC
     >>> pending = AssetState(MaterializationStatus.PENDING)
     >>> plan({"a": [], "b": ["a"]}, {"a": pending, "b": pending}, datetime(2025, 1, 1, tzinfo=UTC)).start
     ('a',)
     """
-    after = dict(states)
-    skip: list[tuple[str, str]] = []
+    skip: dict[str, str] = {}
     start: list[str] = []
     for asset, needs in dependencies.items():
-        if after[asset].status is not MaterializationStatus.PENDING:
+        if states[asset].status is not MaterializationStatus.PENDING:
             continue
-        inside = [need for need in needs if need in after]
-        blocked_by = next((n for n in inside if after[n].status in _BLOCKING and not after[n].gives_value), None)
+        inside = [need for need in needs if need in states]
+        blocked_by = next((need for need in inside if need in skip or _blocks(states[need])), None)
         if blocked_by is not None:
-            skip.append((asset, blocked_by))
-            after[asset] = AssetState(MaterializationStatus.SKIPPED)
-        elif all(after[n].gives_value for n in inside) and _is_due(after[asset], now):
+            skip[asset] = blocked_by
+        elif all(states[need].gives_value for need in inside) and _is_due(states[asset], now):
             start.append(asset)
-    later = [state.ready_at for state in after.values() if state.ready_at is not None and state.ready_at > now]
-    return Plan(tuple(start), tuple(skip), _finished(after), min(later, default=None))
+    instants = (states[asset].ready_at for asset in dependencies if asset not in skip)
+    later = min((at for at in instants if at is not None and at > now), default=None)
+    return Plan(tuple(start), tuple(skip.items()), _finished(states, skip), later)
+
+
+def _blocks(state: AssetState) -> bool:
+    return state.status in _BLOCKING and not state.gives_value
 
 
 def _is_due(state: AssetState, now: datetime) -> bool:
     return not state.held and (state.ready_at is None or state.ready_at <= now)
 
 
-def _finished(states: Mapping[str, AssetState]) -> RunStatus | None:
+def _finished(states: dict[str, AssetState], skip: Collection[str]) -> RunStatus | None:
+    # What is not finished stands at the end of the graph more often than at its beginning.
+    for asset in reversed(states):
+        if states[asset].status not in FINISHED_MATERIALIZATIONS and asset not in skip:
+            return None
     statuses = {state.status for state in states.values()}
-    if not statuses <= FINISHED_MATERIALIZATIONS:
-        return None
     if MaterializationStatus.FAILED in statuses:
         return RunStatus.FAILED
     return RunStatus.CANCELLED if MaterializationStatus.CANCELLED in statuses else RunStatus.SUCCESS

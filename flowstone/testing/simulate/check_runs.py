@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from flowstone.core.run import FINISHED_MATERIALIZATIONS, FINISHED_RUNS, MaterializationStatus, RunStatus
-from flowstone.runs.ledger import ALREADY
 from flowstone.runs.recovery import MAX_INTERRUPTIONS
+from flowstone.runs.standing import ALREADY
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 from flowstone.testing.simulate.calls import ASKED, CallBook, Made

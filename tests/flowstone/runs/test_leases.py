@@ -14,9 +14,10 @@ from flowstone.io import StoredValue
 from flowstone.runs import store
 from flowstone.runs.attempts import Failed, Repeated, Snoozed, Succeeded, Verdict
 from flowstone.runs.leases import Claimed, advance, claim, settle
-from flowstone.runs.ledger import ALREADY, Lease, Progress
+from flowstone.runs.ledger import Lease, Progress
 from flowstone.runs.records import Run
 from flowstone.runs.recovery import MAX_INTERRUPTIONS, put_back, recover, release_busy
+from flowstone.runs.standing import ALREADY
 from flowstone.runs.store import Requested
 from flowstone.state.database import Database
 
