@@ -14,7 +14,7 @@ from typing import Self
 from actors import RealClock, WorkCount
 from actors.pubsub import PubSub
 from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
-from flowstone.config import chosen
+from flowstone.config import Config, chosen
 from flowstone.core.catalog import Catalog
 from flowstone.core.run import Identity
 from flowstone.errors import RuntimeStopped, ValidationError, shown
@@ -33,7 +33,8 @@ __all__ = ["Client"]
 class Client(Groups):
     """The calls of a runtime that need no actor; use it as a context manager.
 
-    What is not given of `store`, `namespace` and `secret` is what the environment or a file says, as of `Runtime`.
+    What is not given of `store`, `namespace` and `secret` is what `config` says, else the environment or a file, as of
+    `Runtime`.
 
     Raises:
         ValidationError: what is given is no pipeline.
@@ -46,11 +47,12 @@ class Client(Groups):
         store: str | None = None,
         namespace: str | None = None,
         secret: str | None = None,
+        config: Config | None = None,
     ) -> None:
         for pipeline in pipelines:
             if not isinstance(pipeline, Pipeline):
                 raise ValidationError(f"expected pipelines, got: {shown(pipeline)}")
-        options = chosen(store=store, namespace=namespace, secret=secret)
+        options = chosen(config, store=store, namespace=namespace, secret=secret)
         managers, default = io_managers_of(options["store"], {}, None, stores_values=False)
         self._settings = Settings(
             url=options["store"],

@@ -100,15 +100,23 @@ def load(
     return Config(**values, sources=sources)
 
 
-def chosen(**given: Any) -> dict[str, Any]:
+def chosen(config: Config | None = None, /, **given: Any) -> dict[str, Any]:
     """Options of a call: what was given, and in place of each None what is configured, else the default.
+
+    With a `config` neither the environment nor a file is read.
 
     Raises:
         ConfigError: what is configured is wrong; the environment and files are read where something was not given.
+        ValidationError: what is given as `config` is none.
+
+    >>> chosen(Config(namespace="tests"), namespace=None, secret="s")
+    {'namespace': 'tests', 'secret': 's'}
     """
+    if config is not None and not isinstance(config, Config):
+        raise _refused("expected config to be a Config", config)
     if None not in given.values():
         return given
-    config = load()
+    config = load() if config is None else config
     return {name: getattr(config, name) if value is None else value for name, value in given.items()}
 
 

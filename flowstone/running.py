@@ -53,8 +53,14 @@ LOOKS, PAUSE = 50, 0.02
 log = logging.getLogger(__name__)
 
 _DUE = """
-    select run_id from run where status = 'running' or (status = 'queued' and ready_at <= :now) order by id limit 1
+    select run_id from run where status = 'running' or (status = 'queued' and ready_at <= :now and not (
+        behind and exists (
+            select 1 from run o where o.source_kind = run.source_kind and o.source_name = run.source_name
+            and o.id < run.id and o.status in ('queued', 'running', 'waiting_approval')
+        )
+    )) order by id limit 1
 """
+"""What is behind others comes when they have ended, and they may wait for people, or for a later time."""
 
 
 class Running:
@@ -146,7 +152,7 @@ class Running:
         return left
 
     def _due(self) -> str | None:
-        """The id of a run that is running, or queued and due."""
+        """The id of a run that is running, or queued, due, and behind no other."""
         now = self.services.clock.now()
         rows = self.services.database.read(lambda connection: connection.execute(_DUE, now=now))
         return rows[0].run_id if rows else None

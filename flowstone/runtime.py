@@ -11,7 +11,7 @@ from typing import Any, Self
 from actors import ChildSpec, Clock, Row, System
 from flowstone.aio import Aio
 from flowstone.assembly import Settings, io_managers_of
-from flowstone.config import chosen
+from flowstone.config import Config, chosen
 from flowstone.core.checks import check_int
 from flowstone.core.keywords import checked_keywords
 from flowstone.core.partitions import Partition
@@ -52,8 +52,9 @@ class Runtime(Groups):
     (by name, in the order of their set-up), `system` (a host's own), `scheduler` and `sensors` (whether they run here),
     `namespace` and `secret` (of run ids), `retention` (a duration, "365d", or "forever": older history is pruned).
 
-    What is not given, or None, is what `FLOWSTONE_<NAME>` says, else `flowstone.toml` or `[tool.flowstone]` in the
-    current directory, else the default.
+    What is not given, or None, is what `config` says; without one, what `FLOWSTONE_<NAME>` says, else `flowstone.toml`
+    or `[tool.flowstone]` in the current directory, else the default. `config=flowstone.config.Config()` is the defaults
+    alone, whatever the machine's configuration.
 
     Raises:
         ValidationError: an option is wrong.
@@ -78,11 +79,11 @@ class Runtime(Groups):
         namespace: str | None = None,
         secret: str | None = None,
         retention: object = None,
+        config: Config | None = None,
     ) -> None:
         _check_pipelines(pipelines)
-        if backend not in (None, *BACKENDS):
-            raise ValidationError(f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(backend)}")
         options = chosen(
+            config,
             store=store,
             backend=backend,
             io_manager=io_manager,
@@ -94,6 +95,9 @@ class Runtime(Groups):
             secret=secret,
             retention=None if retention is None else checked_retention(retention),
         )
+        if options["backend"] not in BACKENDS:
+            told = f"expected backend to be one of {', '.join(BACKENDS)}, got: {shown(options['backend'])}"
+            raise ValidationError(told)
         managers, default = io_managers_of(options["store"], io_managers or {}, options["io_manager"])
         self._book = _book_of(pipelines, resources or {})
         self._settings = Settings(

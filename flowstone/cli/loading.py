@@ -6,16 +6,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any
 
 from flowstone.cli.settings import Settings
 from flowstone.client import Client
-from flowstone.config import Config
 from flowstone.errors import ConfigError, FlowstoneError, StoreUnavailable, did_you_mean, shown
 from flowstone.pipeline import Pipeline
 from flowstone.state.url import Kind, place_of
 
-__all__ = ["client_of", "load_pipeline", "names_in", "require_store", "runtime_options", "store_client"]
+__all__ = ["client_of", "load_pipeline", "names_in", "require_store", "store_client"]
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
@@ -42,9 +40,7 @@ def client_of(settings: Settings, *, needs_app: bool = False) -> Client:
     """
     if not (needs_app or settings.config.app):
         return store_client(settings)
-    config = settings.config
-    pipeline = load_pipeline(settings)
-    return Client(pipeline, store=config.store, namespace=config.namespace, secret=config.secret)
+    return Client(load_pipeline(settings), config=settings.config)
 
 
 def store_client(settings: Settings) -> Client:
@@ -53,25 +49,8 @@ def store_client(settings: Settings) -> Client:
     Raises:
         StoreUnavailable: there is no store yet: a command that only looks makes none.
     """
-    config = settings.config
-    require_store(config.store)
-    return Client(store=config.store, namespace=config.namespace, secret=config.secret)
-
-
-def runtime_options(config: Config) -> dict[str, Any]:
-    """What a runtime is told."""
-    return {
-        "store": config.store,
-        "backend": config.backend,
-        "max_concurrency": config.max_concurrency,
-        "max_queue": config.max_queue,
-        "io_manager": config.io_manager,
-        "scheduler": config.scheduler,
-        "sensors": config.sensors,
-        "namespace": config.namespace,
-        "secret": config.secret,
-        "retention": config.retention,
-    }
+    require_store(settings.config.store)
+    return Client(config=settings.config)
 
 
 def names_in(settings: Settings, names: Callable[[Client], Iterable[str]]) -> list[str]:

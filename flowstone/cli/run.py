@@ -2,7 +2,7 @@
 
 import click
 
-from flowstone.cli.loading import load_pipeline, runtime_options
+from flowstone.cli.loading import load_pipeline
 from flowstone.cli.output import print_error
 from flowstone.cli.settings import Command, setting, settings_of
 from flowstone.errors import RuntimeStopped
@@ -25,7 +25,7 @@ def run(context: click.Context) -> int:
     """Serve the pipeline until SIGTERM, then shut down in order."""
     settings = settings_of(context)
     pipeline = load_pipeline(settings)
-    with Runtime(pipeline, **runtime_options(settings.config)) as runtime:
+    with Runtime(pipeline, config=settings.config) as runtime:
         try:
             runtime.run_forever(ready=lambda: click.echo(f"{pipeline.name}: serving until SIGTERM or Ctrl-C", err=True))
         except RuntimeStopped as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flowstone.cli.loading import load_pipeline, runtime_options
+from flowstone.cli.loading import load_pipeline
 from flowstone.cli.settings import Settings
 from flowstone.client import Client
 from flowstone.errors import StoreLocked
@@ -24,8 +24,8 @@ def worker_of(settings: Settings) -> Iterator[Client | Runtime]:
         ValidationError: the definitions do not fit together.
         StoreUnavailable: the store can't be used.
     """
-    pipeline, config = load_pipeline(settings), settings.config
-    with Client(pipeline, store=config.store, namespace=config.namespace, secret=config.secret) as client:
+    pipeline = load_pipeline(settings)
+    with Client(pipeline, config=settings.config) as client:
         own = None if client.served else _started(settings, pipeline)
         if own is None:
             yield client
@@ -37,6 +37,6 @@ def worker_of(settings: Settings) -> Iterator[Client | Runtime]:
 def _started(settings: Settings, pipeline: Pipeline) -> Runtime | None:
     """A runtime of this process; None when a service has just taken the store."""
     try:
-        return Runtime(pipeline, **{**runtime_options(settings.config), "scheduler": False, "sensors": False}).start()
+        return Runtime(pipeline, scheduler=False, sensors=False, config=settings.config).start()
     except StoreLocked:
         return None

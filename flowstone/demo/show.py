@@ -14,6 +14,7 @@ from typing import Any
 
 from actors import ActorRef
 from actors.testing import crash
+from flowstone.config import Config
 from flowstone.demo.accident import PATIENCE, Accident
 from flowstone.demo.pipeline import PATTERN, weather
 from flowstone.demo.place import Place
@@ -64,7 +65,7 @@ def perform(store: str | None, folder: Path | None, *, live: bool = True) -> dic
         accident = Accident(due[2 * len(due) // 3] if due else None)
         stored = Stored()
         pipeline = weather(place.folder, stored, read=accident.read)
-        stored.runtime = Runtime(pipeline, store=place.store)
+        stored.runtime = Runtime(pipeline, store=place.store, config=Config())
         with stored.runtime, _watch(place, coming, live=live) as watch:
             play(stored.runtime, station, coming, accident, watch.say)
         return prove(place)

@@ -15,7 +15,7 @@ from actors import ActorDeadError, ActorRef, AskTimeout, ChildExists, ChildNotFo
 from flowstone.audit.who import who
 from flowstone.core.keywords import check_keywords
 from flowstone.durations import seconds
-from flowstone.errors import ExecutionError, RuntimeStopped, TimeoutExceeded, ValidationError, shown
+from flowstone.errors import ExecutionError, RuntimeStopped, SensorNotFound, TimeoutExceeded, ValidationError, shown
 from flowstone.outcome import Outcome
 from flowstone.runs.services import Services
 from flowstone.sensors import outbox, steering, store
@@ -71,7 +71,7 @@ class Sensors:
             SensorNotFound: there is none of this name here.
             RuntimeStopped: this runtime runs no sensors.
         """
-        self._book.get(name)
+        self.definition(name)
         try:
             ref: ActorRef = self._supervisor().child(name)
         except (ActorDeadError, ChildNotFound) as error:
@@ -129,7 +129,7 @@ class Sensors:
             ExecutionError: the function that computes the id raised or hung.
             StoreUnavailable: the store failed; push the message again under the same id.
         """
-        return push(self._services, self._book.get(name), message, message_id)
+        return push(self._services, self.definition(name), message, message_id)
 
     def pause(self, name: str, *, reason: str | None = None, by: str | None = None) -> SensorRow:
         """Let a sensor rest until it is resumed; its row. What a poll in progress sees is not committed.
@@ -156,7 +156,7 @@ class Sensors:
             ExecutionError: `init` raised; the sensor is as it was.
             TimeoutExceeded: `init` outlasted the sensor's timeout; the sensor is as it was.
         """
-        spec = self._book.get(name)
+        spec = self.definition(name)
         first = self._first_state(spec) if state is None else state
         cursor = write_state(spec.sensor, first)
         return self._steer(name, partial(steering.reset, cursor=cursor, forget=state is None), by)
@@ -255,7 +255,11 @@ class Sensors:
             SensorNotFound: there is none of this name here.
         """
         actor = who(by)
-        self._book.remove(name)
+        try:
+            self._book.remove(name)
+        except SensorNotFound:
+            if not self.get(name).orphaned:
+                raise
         supervisor: DynamicSupervisorRef | None = self._services.directory.get("sensors")
         if supervisor is not None:
             try:
@@ -268,7 +272,7 @@ class Sensors:
     def _poll_elsewhere(self, name: str, limit: float | None, by: str | None) -> EvaluationRow:
         """The evaluation of a poll beside the node that polls this sensor."""
         for _again in range(BESIDE_TRIES):
-            evaluation = poll_beside(self._services, self._book.get(name), limit, by)
+            evaluation = poll_beside(self._services, self.definition(name), limit, by)
             if evaluation.status is not EvaluationStatus.SKIPPED_STALE:
                 break
         return evaluation
@@ -292,7 +296,12 @@ class Sensors:
         Raises:
             SensorNotFound: there is none of this name here.
         """
-        return self._book.get(name)
+        try:
+            return self._book.get(name)
+        except SensorNotFound:
+            row = self.get(name)
+        lacking = "has left the code" if row.orphaned else "is not in the code of this process"
+        raise SensorNotFound(f"sensor {name!r} {lacking}: it goes on where it was when it is defined again", name=name)
 
     def _supervisor(self) -> DynamicSupervisorRef:
         supervisor: DynamicSupervisorRef | None = self._services.directory.get("sensors")

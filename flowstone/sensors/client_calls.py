@@ -35,4 +35,4 @@ class SensorsBeside(Sensors):
         if by is not None:
             who(by)
         limit = None if timeout is None else seconds(timeout, "timeout")
-        return poll_beside(self._here, self._book.get(name), limit, by)
+        return poll_beside(self._here, self.definition(name), limit, by)

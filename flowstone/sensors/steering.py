@@ -84,10 +84,10 @@ def rewind(connection: Connection, name: str, to: str, *, actor: str, now: datet
     before = read(connection, name)
     found = connection.execute("select * from evaluation where sensor = :name and eval_id = :id", name=name, id=to)
     if not found:
-        raise ValidationError(f"expected to to be the eval_id of an evaluation of sensor {name!r}, got: {shown(to)}")
+        raise ValidationError(f"expected `to` to be the eval_id of an evaluation of sensor {name!r}, got: {shown(to)}")
     if found[0].trigger == Cause.PUSH:
         raise ValidationError(
-            f"expected to to be an evaluation that left a cursor; {to} is of a message that was pushed to sensor "
+            f"expected `to` to be an evaluation that left a cursor; {to} is of a message that was pushed to sensor "
             f"{name!r}, which leaves none: give the eval_id of a poll"
         )
     last = found[0].id

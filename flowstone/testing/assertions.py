@@ -1,4 +1,4 @@
-"""Assertions about what a runtime has asked for and made; one that fails shows the nearest rows."""
+"""Assertions about what a runtime has asked for and made; one that fails shows the near misses, the nearest first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def assert_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY,
     """Assert that a run of this asset was asked for, whatever became of it.
 
     Raises:
-        AssertionError: there is none; the message lists the newest runs.
+        AssertionError: there is none; the message lists the runs that come nearest.
     """
-    found = _runs(runtime, asset, partition, run_key)
-    wanted = _described(asset, partition, run_key=run_key)
-    assert found, f"expected a run of {wanted}; {_listed('runs', runtime.runs.list())}"
+    if not _runs(runtime, asset, partition, run_key):
+        nearest = _listed("nearest runs", _nearest(runtime, asset, partition, run_key))
+        raise AssertionError(f"expected a run of {_described(asset, partition, run_key=run_key)}; {nearest}")
 
 
 def refute_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY, run_key: str | None = None) -> None:
@@ -32,7 +32,9 @@ def refute_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY,
         AssertionError: there is one; the message lists them.
     """
     found = _runs(runtime, asset, partition, run_key)
-    assert not found, f"expected no run of {_described(asset, partition, run_key=run_key)}; {_listed('runs', found)}"
+    if found:
+        wanted = _described(asset, partition, run_key=run_key)
+        raise AssertionError(f"expected no run of {wanted}; {_listed('runs', found)}")
 
 
 def assert_materialized(
@@ -44,9 +46,9 @@ def assert_materialized(
         AssertionError: it was not; the message lists the asset's rows.
     """
     rows = runtime.materializations.list(asset=asset)
-    wanted = _described(asset, partition, status=status)
-    found = [row for row in rows if row.status == status and _same(runtime, asset, partition, row.partition)]
-    assert found, f"expected a materialization of {wanted}; {_listed('rows of it', rows)}"
+    if not any(row.status == status and _same(runtime, asset, partition, row.partition) for row in rows):
+        wanted = _described(asset, partition, status=status)
+        raise AssertionError(f"expected a materialization of {wanted}; {_listed('rows of it', rows)}")
 
 
 def _runs(runtime: Runtime, asset: str, partition: Partition, run_key: str | None) -> list[Any]:
@@ -54,6 +56,16 @@ def _runs(runtime: Runtime, asset: str, partition: Partition, run_key: str | Non
     return [
         row for row in rows if run_key in (None, row.run_key) and _same(runtime, asset, partition, row.partition)
     ]
+
+
+def _nearest(runtime: Runtime, asset: str, partition: Partition, run_key: str | None) -> list[Any]:
+    """All runs, those first that have most of what was wanted; the newest first among equals."""
+    wanted = partition if partition is ANY else runtime.partition_of(asset, partition)
+
+    def misses(row: Any) -> tuple[bool, int]:
+        return row.asset != asset, (row.partition != wanted) + (row.run_key != run_key)
+
+    return sorted(runtime.runs.list(limit=1_000_000), key=misses)
 
 
 def _same(runtime: Runtime, asset: str, wanted: Partition, found: Partition) -> bool:
@@ -67,5 +79,10 @@ def _described(asset: str, partition: Partition, **more: object) -> str:
 
 
 def _listed(what: str, rows: Iterable[Any]) -> str:
-    shown = [f"  {row.asset} partition={row.partition!r} {row.status}" for row in list(rows)[:SHOWN]]
+    shown = [f"  {_shown(row)}" for row in list(rows)[:SHOWN]]
     return f"the {what}:\n" + "\n".join(shown) if shown else f"there are no {what}"
+
+
+def _shown(row: Any) -> str:
+    key = f" run_key={row.run_key!r}" if hasattr(row, "run_key") else ""
+    return f"{row.asset} partition={row.partition!r}{key} {row.status}"

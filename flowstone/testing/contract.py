@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from flowstone.config import Config
 from flowstone.errors import ValidationError
 from flowstone.pipeline import Pipeline
 from flowstone.runtime import Runtime
@@ -158,6 +159,7 @@ def _running(make: Callable[[], Sensor], folder: str, counted: int = 0) -> Itera
         pipeline.asset(lambda context: None, name=name)
     sensor = make()
     pipeline.sensor(_NAME, sensor, target=_TARGET, partition=lambda given: None)
-    runtime: AbstractContextManager[Runtime] = Runtime(pipeline, store=f"sqlite:///{Path(folder, 'store.db')}")
+    store = f"sqlite:///{Path(folder, 'store.db')}"
+    runtime: AbstractContextManager[Runtime] = Runtime(pipeline, store=store, config=Config())
     with runtime as running:
         yield _Watch(running, sensor, counted)

@@ -29,13 +29,17 @@ def flowstone_clock() -> ManualClock:
 
 @pytest.fixture
 def flowstone_runtime(flowstone_clock: ManualClock) -> Iterator[Callable[..., Runtime]]:
-    """A factory of started runtimes, in memory and on the manual clock unless told otherwise; stopped afterwards."""
+    """A factory of started runtimes, in memory and on the manual clock unless told otherwise; stopped afterwards.
+
+    Neither the environment nor a file of the machine configures them; `config=flowstone.config.load()` asks for both.
+    """
+    from flowstone.config import Config
     from flowstone.runtime import Runtime
 
     with ExitStack() as started:
 
         def make(*pipelines: Pipeline, **options: Any) -> Runtime:
-            defaults: dict[str, Any] = {"store": "memory://", "clock": flowstone_clock}
+            defaults: dict[str, Any] = {"store": "memory://", "clock": flowstone_clock, "config": Config()}
             return started.enter_context(Runtime(*pipelines, **{**defaults, **options}))
 
         yield make

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import pickle
 import random
 import sqlite3
 from collections import Counter
@@ -21,7 +22,10 @@ import psycopg
 import pytest
 
 import flowstone
+from flowstone.core.partitions import decode_partition
 from flowstone.failpoints import FAIL_POINTS
+from flowstone.io import StoredValue
+from flowstone.io.base import content_version
 from flowstone.state.migrate import migrations
 
 SETTLED = "('triggered', 'no_trigger')"
@@ -35,7 +39,9 @@ ORDERS = {
 DEATHS_IN_A_ROW = 6
 """Fewer than the interruptions after which a run is taken for poisoned."""
 LONGEST_LIFE = 0.4
-RANDOM_KILLS = {"sqlite": 100, "postgresql": 30}
+RANDOM_KILLS = 100
+PARTS = 2
+"""Of them, so that each ends well within its time."""
 
 pytestmark = pytest.mark.crash
 
@@ -61,13 +67,14 @@ def test_dying_at_each_step_loses_nothing_and_repeats_nothing(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_dying_at_random_moments_loses_nothing_and_repeats_nothing(
-    kind: str, make_service: Callable[[str], Any], chance: random.Random
+    kind: str, part: int, make_service: Callable[[str], Any], chance: random.Random
 ) -> None:
     service = make_service(kind)
-    for number in range(1, RANDOM_KILLS[kind] + 1):
-        moment = chance.uniform(0, LONGEST_LIFE)
+    moments = [chance.uniform(0, LONGEST_LIFE) for _ in range(RANDOM_KILLS)][part::PARTS]
+    for number, moment in enumerate(moments, start=1):
         service.die_after(moment)
         check_nothing_is_lost_or_doubled(service, f"died after {moment:.3f} s")
         if number % DEATHS_IN_A_ROW == 0:
@@ -173,22 +180,32 @@ def check_runs(service: Any) -> None:
     runs, assets, approved = select_from(
         service.url,
         "select run_id, status, interruptions from run",
-        "select run_id, asset, status, failures, stored from materialization",
+        "select run_id, asset, partition, status, failures, stored from materialization",
         "select run_id, asset from approval where status = 'approved'",
     )
     answers = Counter(approved)
     assert {status for _, status, _ in runs} == {"success"}
-    assert {status for _, asset, status, _, _ in assets if asset != "pulse"} == {"success"}
-    assert {status for _, _, status, _, _ in assets} <= {"success", "skipped"}
+    assert {status for _, asset, _, status, _, _ in assets if asset != "pulse"} == {"success"}
+    assert {status for _, _, _, status, _, _ in assets} <= {"success", "skipped"}
     interrupted = interruptions(service)
     assert Counter(run_id for run_id, _ in interrupted) == {run_id: count for run_id, _, count in runs if count}
     again = Counter((run_id, asset) for run_id, attempted in interrupted for asset in attempted)
     made = Counter((words[1], words[0]) for words in calls(service) if words[0] != "delivered")
-    for run_id, asset, status, failures, stored in assets:
+    for run_id, asset, partition, status, failures, stored in assets:
         recorded = failures + int(status == "success") + answers[run_id, asset]
         assert recorded <= made[run_id, asset] <= recorded + again[run_id, asset], (run_id, asset)
+        assert (stored is not None) == (status == "success")
         if stored is not None:
-            assert (service.folder / "values" / parsed(stored)["location"]).is_file()
+            check_value(service.folder / "values", StoredValue(**parsed(stored)), asset, decode_partition(partition))
+
+
+def check_value(root: Path, stored: StoredValue, asset: str, partition: Any) -> None:
+    """A value is where its row says, byte for byte what its function gave, and the row tells its size and version."""
+    by_whom = "timeout" if str(partition).startswith("late") else "people"
+    made = {"raw": str(partition), "report": f"report of {partition}", "beat": str(partition), "gate": by_whom}
+    content = (root / stored.location).read_bytes()
+    assert content == pickle.dumps(made.get(asset), pickle.HIGHEST_PROTOCOL), (asset, partition)
+    assert (stored.bytes, stored.data_version) == (len(content), content_version(content))
 
 
 def check_approvals_and_lineage(service: Any) -> None:
