@@ -51,8 +51,15 @@ def upstream_partitions(
     if isinstance(upstream, TimeSet) and isinstance(own, TimeSet):
         return _by_time(upstream, own, partition)
     if own is None and partition is None:
-        return list(upstream.keys())
+        return _all_of(upstream)
     return check_held(upstream, partition)
+
+
+def _all_of(upstream: PartitionSet) -> list[Partition]:
+    try:
+        return list(upstream.keys())
+    except PartitionError as error:
+        raise PartitionError(f"{error}, or a partition to be named: which one is to be made?") from error
 
 
 def along_dimension(

@@ -20,6 +20,7 @@ from flowstone.errors import AssetNotFound, ValidationError, did_you_mean, shown
 __all__ = ["select"]
 
 _SEPARATORS = re.compile(r"[\s,]+")
+_NOTHING = frozenset({"", "tag:"})
 
 
 def select(graph: Graph, tags: Mapping[str, Mapping[str, object]], text: str) -> tuple[str, ...]:
@@ -27,7 +28,7 @@ def select(graph: Graph, tags: Mapping[str, Mapping[str, object]], text: str) ->
 
     Raises:
         AssetNotFound: a name or a tag of the text is unknown; the nearest one is suggested.
-        ValidationError: the text names nothing.
+        ValidationError: the text, or a part of it, names nothing.
 
     >>> graph = Graph({"raw": (), "report": ("raw",)})
     >>> select(graph, {}, "+report"), select(graph, {"raw": {"team": "data"}}, "tag:team=data")
@@ -38,7 +39,7 @@ def select(graph: Graph, tags: Mapping[str, Mapping[str, object]], text: str) ->
 
 def _terms(text: object) -> list[str]:
     terms = [term for term in _SEPARATORS.split(text) if term] if isinstance(text, str) else []
-    if not terms:
+    if not terms or not _NOTHING.isdisjoint(term.strip("+") for term in terms):
         raise ValidationError(f"expected a selection: 'report', '+report', 'tag:team' or '*', got: {shown(text)}")
     return terms
 

@@ -110,6 +110,45 @@ def test_requests_that_make_no_sense_are_refused_and_leave_no_row() -> None:
         assert runtime.runs.list() == ()
 
 
+SELECTIONS = {
+    "rwa": (fs.AssetNotFound, "did you mean 'raw'"),
+    "+rwa": (fs.AssetNotFound, "did you mean 'raw'"),
+    "rwa+": (fs.AssetNotFound, "did you mean 'raw'"),
+    "raw, dya": (fs.AssetNotFound, "did you mean 'day'"),
+    "tag:tema": (fs.AssetNotFound, "no asset has the tag 'tema'; did you mean 'team'"),
+    "": (fs.ValidationError, "selection"),
+    "+": (fs.ValidationError, "expected a selection: 'report', .* got: '.'"),
+}
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=repr)
+def test_an_unknown_selection_is_refused_by_every_door_and_leaves_no_row(selection: str) -> None:
+    days, (error, message) = shop(), SELECTIONS[selection]
+    days.asset(lambda context: 1, name="day", partitions=fs.Daily(start="2025-01-01"), tags={"team": "data"})
+    with fs.Runtime(days, store="memory://") as runtime:
+        for ask in (
+            lambda: runtime.materialize(selection),
+            lambda: runtime.materialize_async(selection),
+            lambda: runtime.backfill(selection, partitions=["2025-01-01"]),
+            lambda: runtime.statuses(selection),
+            lambda: runtime.schedules.create("nightly", cron="@daily", target=selection),
+        ):
+            with pytest.raises(error, match=message):
+                ask()
+        assert (runtime.runs.list(), runtime.backfills.list(), runtime.schedules.list()) == ((), (), ())
+
+
+@pytest.mark.parametrize("asked", ["2025-01-05..2025-01-01", "2025-02-30..2025-03-01", "2025-01-01..", "..", []])
+def test_a_range_that_is_none_is_refused_and_leaves_no_row(asked: Any) -> None:
+    days = shop()
+    days.asset(lambda context: 1, name="day", partitions=fs.Daily(start="2025-01-01"))
+    with fs.Runtime(days, store="memory://") as runtime:
+        for name in ("day", "raw"):
+            with pytest.raises(fs.ValidationError, match="expected"):
+                runtime.backfill(name, partitions=asked)
+        assert (runtime.runs.list(), runtime.backfills.list()) == ((), ())
+
+
 def test_a_taken_run_key_of_another_meaning_is_a_conflict() -> None:
     with fs.Runtime(shop(), store="memory://") as runtime:
         first = runtime.materialize("raw", partition="a", run_key="orders-1")

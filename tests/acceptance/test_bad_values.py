@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import flowstone as fs
 import pytest
 from actors.testing import ManualClock
-from flowstone.io import IOContext, MemoryIO, StoredValue
+from flowstone.io import DatabaseIO, FilesIO, IOContext, MemoryIO, StoredValue
 
 Make = Callable[..., fs.Runtime]
 
@@ -107,3 +108,22 @@ def test_what_another_manager_says_of_its_place_is_tried_again(
     assert "no space" in str(runtime.why(handle.run_id))
     flowstone_clock.advance("1m")
     assert handle.result(timeout=20).attempt == 2
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("where", ["files", "database"])
+def test_a_value_of_many_megabytes_comes_back_and_one_past_the_memory_is_a_failed_attempt(
+    make_store_url: Callable[[str], str], tmp_path: Path, kind: str, where: str
+) -> None:
+    pipeline, url = fs.Pipeline("shop"), make_store_url(kind)
+    managers = {"files": FilesIO(tmp_path / "values"), "database": DatabaseIO(f"sqlite:///{tmp_path}/values.db")}
+    pipeline.asset(lambda context: b"0123456789abcdef" * 2_000_000, name="large")
+    pipeline.asset(lambda context, large: len(large), name="size")
+    pipeline.asset(lambda context: bytes(sys.maxsize // 2), name="past_memory")
+    with fs.Runtime(pipeline, store=url, io_managers=managers, io_manager=where) as runtime:
+        assert runtime.materialize_all("size")["size"].value == 32_000_000
+        assert runtime.get("large") == b"0123456789abcdef" * 2_000_000
+        with pytest.raises(fs.ExecutionError, match="asset 'past_memory' raised MemoryError"):
+            runtime.materialize("past_memory")
+        assert runtime.runs.list(status="running") == ()
+        assert runtime.materializations.list(status="running") == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def live(url: str, folder: Path, number: int, until: float | None) -> int:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("kind", "number"), [("sqlite", 1000), ("postgresql", 200)])
+@pytest.mark.parametrize(("kind", "number"), [("sqlite", 1000), ("postgresql", 1000)])
 def test_a_thousand_partitions_are_done_once_each_whatever_is_killed(
     kind: str, number: int, make_store_url: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_thousand_partitions_are_done_once_each_whatever_is_killed(
         assert (row.status, row.total, row.succeeded, row.failed) == ("failed", number, number - bad, bad)
         failed = [each.partition for each in client.backfills.partitions("many", status="failed")]
         assert failed == list(range(0, number, 50))
+        good = set(range(number)) - set(failed)
         interrupted = Counter(
             each.resource.removeprefix("run:")
             for each in client.audit.list(event_type="run.interrupted", limit=1000)
@@ -54,6 +56,11 @@ def test_a_thousand_partitions_are_done_once_each_whatever_is_killed(
         made = client.materializations.list()
         runs = client.runs.list(limit=1001)
     assert sorted(each.partition for each in made) == list(range(number))
+    for each in made:
+        assert (each.stored is not None) == (each.partition in good)
+        if each.stored is not None:
+            content = (tmp_path / "values" / each.stored.location).read_bytes()
+            assert content == pickle.dumps(each.partition, pickle.HIGHEST_PROTOCOL)
     assert Counter(each.status for each in made) == {"success": number - bad, "failed": bad}
     assert len(runs) == number
     called = Counter((tmp_path / "calls").read_text().splitlines())

@@ -35,6 +35,8 @@ def test_each_name_of_ours_in_the_map_is_there(name: str) -> None:
         *("FlowStone.schedule/2", "FlowStone.backfill/2", "FlowStone.Partition", "createScheduledTask", "event_log"),
         *("run_scheduled_task", "scheduled_tasks", "consumeLoop", "onEvent", "handleTrigger", "pgmq"),
         *("SensorEvaluated", "RunRequested", "PeriodicConnectorNode"),
+        *("Schedule.create/1", "update/2", "init/1 poll/1 cleanup/1", "on_trigger", "poll_interval", "start_link/1"),
+        *("perform/1", "setup_isolated_genserver/1", "cast_and_sync", "materialize_all/2", "unschedule", "Executor"),
     ],
 )
 def test_each_name_of_the_design_notes_has_its_place(name: str) -> None:

@@ -80,6 +80,11 @@ def test_sets_that_have_nothing_to_do_with_each_other_are_refused(upstream: Any,
         check_mapping(upstream, own)
 
 
+def test_who_names_no_partition_of_an_open_set_is_asked_which_one() -> None:
+    with pytest.raises(PartitionError, match="Daily.* is open; .* or a partition to be named: which one is to be made"):
+        upstream_partitions(Daily(), None, None)
+
+
 def test_a_dependency_that_misses_the_partition_is_named() -> None:
     catalog = Catalog([
         Asset(lambda context: 1, name="raw", partitions=Static(["eu"])),

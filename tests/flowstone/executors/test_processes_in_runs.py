@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
+import resource
 import select
 import signal
 from collections.abc import Callable, Iterator
@@ -36,6 +39,23 @@ def die_once(context: Any) -> int:
     if context.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return context.attempt
+
+
+def read_nowhere(context: Any) -> None:
+    ctypes.string_at(0)
+
+
+def eat_all_memory(context: Any) -> None:
+    """Ask for more than there is; a limit stands for the machine's."""
+    room = 1 << 30
+    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    eaten = [b"x" * (1 << 26) for _ in range(64)]
+    raise AssertionError(f"there was room for {len(eaten)}")
+
+
+def be_killed(context: Any) -> None:
+    """End as the kernel ends who has eaten all memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def hang(context: Any) -> None:
@@ -120,6 +140,32 @@ def test_a_worker_that_died_is_named_with_its_signal(start: Callable[..., fs.Run
     pipeline.asset(die_once, process=True)
     with pytest.raises(fs.ExecutionError, match="killed by SIGKILL"):
         start(pipeline).materialize("die_once")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (be_killed, r"execution_error: .*pid \d+\) was killed by SIGKILL"),
+        (read_nowhere, r"execution_error: .*pid \d+\) had a segmentation fault \(SIGSEGV\)"),
+        (eat_all_memory, "execution_error: .* raised MemoryError"),
+    ],
+)
+def test_a_worker_that_dies_is_one_failed_attempt_in_the_rows_and_harms_no_other(
+    make_store_url: Callable[[str], str], kind: str, fn: Callable[..., Any], words: str
+) -> None:
+    pipeline = fs.Pipeline("shop")
+    pipeline.asset(fn, name="dies", process=True)
+    pipeline.asset(lambda context, dies: 1, name="report")
+    pipeline.asset(raw)
+    with fs.Runtime(pipeline, store=make_store_url(kind), io_manager="memory") as runtime:
+        handle = runtime.materialize_async("*")
+        with pytest.raises(fs.ExecutionError):
+            handle.result(WAIT)
+        run = runtime.runs.get(handle.run_id)
+        assert run.status == "failed" and re.match(words, run.error or "")
+        rows = {row.asset: (row.status, row.attempt) for row in run.materializations}
+        assert rows == {"dies": ("failed", 1), "report": ("skipped", 0), "raw": ("success", 1)}
 
 
 @pytest.mark.parametrize("start", ["greenlets"], indirect=True)

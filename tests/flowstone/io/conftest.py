@@ -2,6 +2,7 @@
 
 import logging
 import os
+import runpy
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from flowstone.io import DatabaseIO, FilesIO, IOManager, MemoryIO, ParquetIO, S3IO
 
 BUCKET = "values"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "gzip_values.py"
 MAKERS: dict[str, Callable[[Path], IOManager]] = {
     "memory": lambda root: MemoryIO(),
     "files": FilesIO,
@@ -21,8 +23,18 @@ MAKERS: dict[str, Callable[[Path], IOManager]] = {
     "json-database": lambda root: DatabaseIO(f"sqlite:///{root}.db", format="json"),
     "stable-database": lambda root: DatabaseIO(f"sqlite:///{root}.db", placement="stable"),
     "parquet": ParquetIO,
+    "example": lambda root: example_in(root),
     "stable-parquet": lambda root: ParquetIO(root, placement="stable"),
 }
+
+
+def example_in(root: Path) -> IOManager:
+    """The IO manager that an example shows, with a folder of its own."""
+    root.mkdir()
+    made: IOManager = runpy.run_path(str(EXAMPLE))["GzipIO"](root)
+    return made
+
+
 SERVED = ("postgresql", "json-postgresql", "s3", "pickle-s3", "stable-s3")
 EVERY = sorted({*MAKERS, *SERVED})
 

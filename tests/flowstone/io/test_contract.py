@@ -51,7 +51,7 @@ def test_where_a_value_is_survives_as_json(manager: IOManager) -> None:
 
 def test_what_is_not_there_is_value_not_found_never_none(manager: IOManager) -> None:
     stored = manager.store(DAY, rows(1))
-    nowhere = replace(stored, location=stored.location.replace("report", "nothing"))
+    nowhere = replace(stored, location=f"{stored.location}~")
     assert not manager.exists(DAY, nowhere)
     with pytest.raises(ValueNotFound, match="report"):
         manager.load(DAY, nowhere)

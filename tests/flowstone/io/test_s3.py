@@ -2,6 +2,10 @@
 
 import json
 import pickle
+import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -110,3 +114,37 @@ def test_what_json_cannot_hold_is_refused(make_s3: Callable[..., S3IO], value: A
 def test_bad_options_are_refused_where_they_are_given(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="expected"):
         S3IO(**{"bucket": "data", **options})
+
+
+WRITER = """
+import sys
+import boto3
+from flowstone.io import S3IO, IOContext
+client = boto3.client("s3", endpoint_url=sys.argv[1])
+values = S3IO(sys.argv[2], prefix=sys.argv[3], client=client, format="pickle", placement=sys.argv[4])
+for n in range(1_000_000):
+    print(n, flush=True)
+    values.store(IOContext(asset="raw", partition=n % 3, run_id="run_a", attempt=n), b"x" * 3_000_000)
+"""
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("placement", ["attempt", "stable"])
+def test_a_killed_writer_leaves_whole_values_only(
+    make_s3: Callable[..., S3IO], s3_client: Any, s3_endpoint: str, placement: Any
+) -> None:
+    manager = make_s3(format="pickle", placement=placement)
+    given = [s3_endpoint, manager.bucket, manager.prefix, placement]
+    for kill in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, *given], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        for _ in range(random.randint(2, 8)):
+            writer.stdout.readline()
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        listed = s3_client.list_objects_v2(Bucket=manager.bucket, Prefix=manager.prefix)["Contents"]
+        for each in listed:
+            body = s3_client.get_object(Bucket=manager.bucket, Key=each["Key"])["Body"].read()
+            assert pickle.loads(body) == b"x" * 3_000_000, (kill, each["Key"])
+    assert manager.store(CONTEXT, 1).bytes
