@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from flowstone.core.partitions import Partition, decode_partition, encode_partition, partition_text
@@ -313,7 +313,10 @@ def _is_repeated(row: Materialization) -> bool:
 
 
 def _subject(asset: str, partition: Partition) -> str:
-    return asset if partition is None else f"{asset} for {partition_text(partition)}"
+    if partition is None:
+        return asset
+    plain = partition.isoformat() if isinstance(partition, date) else partition_text(partition)
+    return f"{asset} for {plain}"
 
 
 def _counted(count: int, noun: str) -> str:

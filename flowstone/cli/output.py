@@ -110,6 +110,10 @@ def _text(value: object) -> str:
             return "yes" if value else "no"
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+        case float():
+            return str(round(value, 6))
+        case [*items] if items and all(isinstance(item, str) for item in items):
+            return ", ".join(map(str, items))
         case dict() | list() | tuple():
             return json.dumps(value, default=_as_json, ensure_ascii=False) if value else ""
     return str(value)

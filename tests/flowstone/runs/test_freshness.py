@@ -57,7 +57,7 @@ def runtime(world: World) -> Iterator[fs.Runtime]:
 def test_what_nobody_asked_for_says_so(runtime: fs.Runtime) -> None:
     why = runtime.why("report", partition="2025-01-02")
     assert (why.kind, why.id, why.status, why.reason) == ("asset", "report@d:2025-01-02", "stale", "never_materialized")
-    assert why.stale and str(why) == "report for d:2025-01-02 is stale: nobody has asked for it."
+    assert why.stale and str(why) == "report for 2025-01-02 is stale: nobody has asked for it."
 
 
 def test_a_value_is_fresh_until_what_it_read_is_another_one(world: World, runtime: fs.Runtime) -> None:
@@ -65,7 +65,7 @@ def test_a_value_is_fresh_until_what_it_read_is_another_one(world: World, runtim
     why = runtime.why("report", "2025-01-02")
     assert not why.stale and why.reason is None
     assert str(why) == (
-        f"report for d:2025-01-02 is up to date: run {made.run_id}, asked for by hand, "
+        f"report for 2025-01-02 is up to date: run {made.run_id}, asked for by hand, "
         "made it at 2025-01-15 02:00:00 UTC."
     )
     runtime.materialize("raw", "2025-01-01")
@@ -74,7 +74,7 @@ def test_a_value_is_fresh_until_what_it_read_is_another_one(world: World, runtim
     runtime.materialize("raw", "2025-01-01")
     why = runtime.why("report", "2025-01-02")
     assert why.stale and why.reason is Staleness.UPSTREAM_NEWER
-    assert "raw for d:2025-01-01 has another value than the one that it was made from" in str(why)
+    assert "raw for 2025-01-01 has another value than the one that it was made from" in str(why)
     runtime.materialize("report", "2025-01-02")
     assert not runtime.why("report", "2025-01-02").stale
 
@@ -84,7 +84,7 @@ def test_a_dependency_without_a_value_makes_it_stale(runtime: fs.Runtime) -> Non
     runtime.invalidate("raw", "2025-01-02", by="ada")
     why = runtime.why("report", "2025-01-02")
     assert why.reason is Staleness.UPSTREAM_NEVER_MATERIALIZED
-    assert "raw for d:2025-01-02, of which it is made, has no value" in str(why)
+    assert "raw for 2025-01-02, of which it is made, has no value" in str(why)
     assert "was declared invalid" in str(runtime.why("raw", "2025-01-02"))
 
 
@@ -103,7 +103,7 @@ def test_what_failed_since_is_told_too(world: World, runtime: fs.Runtime) -> Non
     with pytest.raises(fs.ExecutionError):
         runtime.materialize("report", "2025-01-02")
     why = runtime.why("report", "2025-01-02")
-    assert not why.stale and "Since then: report for d:2025-01-02 of run run_" in str(why)
+    assert not why.stale and "Since then: report for 2025-01-02 of run run_" in str(why)
     assert "no report today" in str(why)
 
 
