@@ -1,9 +1,12 @@
 """What every room's tests share: the kinds of stores, with a real PostgreSQL server that the tests bring along."""
 
+import importlib
 import itertools
 import os
+import pkgutil
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,10 +33,40 @@ server=$(head -n 1 "$1/data/$2" 2>/dev/null)
 while [ -n "$server" ] && kill -0 "$server" 2>/dev/null; do :; done
 rm -rf "$1"
 """
+ROOMS = ("flowstone/schedules", "flowstone/sensors")
+"""What CI measures."""
+
+MEASURED = ("acceptance", *ROOMS, "flowstone/cli", "flowstone/test_", "flowstone/web")
+"""Tests that reach all of it; others, and the processes that they start, are the faster for not being measured."""
+
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "200"}
 MARIADB = ["--skip-networking", "--skip-name-resolve", "--pid-file=server.pid", "--innodb-flush-method=nosync"]
 # A zone of the server's own, whose clocks are set back in October, as servers have.
 SUMMER = {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
+
+
+def pytest_collection_finish() -> None:
+    """Import all that is measured while it is: some is imported when it is first used."""
+    for room in ROOMS if "coverage" in sys.modules else ():
+        package = importlib.import_module(room.replace("/", "."))
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure only the tests that are to be measured, where coverage is at all."""
+    coverage = sys.modules.get("coverage")
+    measuring = None if coverage is None else coverage.Coverage.current()
+    if measuring is None or item.path.relative_to(Path(__file__).parent).as_posix().startswith(MEASURED):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        measuring.stop()
+        try:
+            return (yield)
+        finally:
+            measuring.start()
 
 
 class Server:

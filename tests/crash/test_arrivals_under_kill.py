@@ -18,7 +18,7 @@ from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 
 PROGRAM = Path(__file__).parent / "programs" / "arrivals.py"
-KILLS = {"sqlite": 30, "postgresql": 12}
+KILLS = {"sqlite": 20, "postgresql": 12}
 LONGEST_LIFE = 0.3
 
 
