@@ -159,7 +159,7 @@ def test_futures_cross_threads_both_ways():
 
 
 @pytest.mark.parametrize(
-    ("backend", "children", "alive"), [("greenlets", 10_000, 10_000), ("threads", 1_500, 1_000)]
+    ("backend", "children", "alive"), [("greenlets", 10_000, 10_000), ("threads", 2_000, 1_000)]
 )
 def test_children_started_and_stopped_leave_nothing_behind(backend, children, alive, capsys):
     rounds = []
