@@ -145,6 +145,7 @@ class Materializer(Actor):
         )
         if isinstance(verdict, Failed):
             self.errors[asset.name] = verdict.error
+            self.services.waiters.note(self.claim.lease.run_id, asset.name, verdict.error)
         started, duration = message.started, message.outcome.duration
         self._settle(Settle(asset.name, started.attempt, verdict, duration, started.approval))
 

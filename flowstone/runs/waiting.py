@@ -50,7 +50,9 @@ def until_finished(
         try:
             run = run_of(services, run_id)
             if run.status in FINISHED_RUNS:
-                return run, errors
+                # In this order: what is noted no more was told before.
+                errors |= services.waiters.errors(run_id)
+                return run, errors | dict(future.get(timeout=0).errors if future.done else {})
             left: RunLeft = future.get(timeout=_patience(services, deadline))
             errors.update(left.errors)
         except AskTimeout:
