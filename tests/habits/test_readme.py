@@ -37,7 +37,7 @@ def test_each_python_block_runs_as_printed(code: str, tmp_path: Path) -> None:
 def test_the_first_shell_block_runs_the_demo_and_the_second_the_tests() -> None:
     first, second, *_ = blocks(PAGES[0], "sh")
     assert "venv" in first and first.rstrip().endswith("flowstone demo")
-    assert "venv" in second and "pytest -n 2" in second
+    assert "venv" in second and "pytest -n 3" in second
 
 
 def test_continuous_integration_runs_the_same_test_command() -> None:
