@@ -54,12 +54,18 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measure only the tests that are to be measured, where coverage is at all."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Measure only the tests that are to be measured, where coverage is at all; keep what was measured by each file."""
     coverage = sys.modules.get("coverage")
     measuring = None if coverage is None else coverage.Coverage.current()
-    if measuring is None or item.path.relative_to(Path(__file__).parent).as_posix().startswith(MEASURED):
+    if measuring is None:
         return (yield)
+    if item.path.relative_to(Path(__file__).parent).as_posix().startswith(MEASURED):
+        try:
+            return (yield)
+        finally:
+            if nextitem is None or nextitem.path != item.path:
+                measuring.save()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         measuring.stop()
