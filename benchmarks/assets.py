@@ -73,6 +73,7 @@ print((time.perf_counter() - began) * 1000 / 100)
 import os, time, tempfile
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp()
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 from prefect import flow, task
 @task
 def each(number): return number

@@ -156,8 +156,10 @@ class WorkerProcess:
 def how_it_ended(status: int | None) -> str:
     """The exit status of a process in words; negative is a signal.
 
-    >>> how_it_ended(-9), how_it_ended(-11), how_it_ended(3)
-    ('was killed by SIGKILL', 'had a segmentation fault (SIGSEGV)', 'ended with exit status 3')
+    >>> how_it_ended(-9)
+    'was killed by SIGKILL, as a kernel kills when memory runs out'
+    >>> how_it_ended(-11), how_it_ended(3)
+    ('had a segmentation fault (SIGSEGV)', 'ended with exit status 3')
     """
     if status is None:
         return "ended, and its exit status was taken by another part of this program"
@@ -171,7 +173,8 @@ def how_it_ended(status: int | None) -> str:
         article = "an" if _FAULTS[number][0] in "aeiou" else "a"
         was = "was aborted" if number is signal.SIGABRT else f"had {article} {_FAULTS[number]}"
         return f"{was} ({number.name})"
-    return f"was killed by {number.name}"
+    hint = ", as a kernel kills when memory runs out" if number is signal.SIGKILL else ""
+    return f"was killed by {number.name}{hint}"
 
 
 def _pipe() -> tuple[int, int]:

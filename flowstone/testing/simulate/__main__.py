@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -37,7 +38,7 @@ def _simulate_all(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     seeds = range(options.seed, options.seed + options.seeds)
     for seed in track(seeds, "simulating", console=console, disable=not console.is_terminal):
-        result = simulate(make(), days=options.days, seed=seed, faults=faults)
+        result = simulate(make(), days=options.days, seed=seed, faults=faults, store=options.store)
         if options.log:
             sys.stdout.write(result.log)
         if result.violations:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds = ", ".join(Faults.kinds())
     told = f"a rate other than the default; the kinds are {kinds}"
     parser.add_argument("--fault", action="append", default=[], metavar="KIND=RATE", help=told)
+    parser.add_argument("--store", default="memory://", help="a PostgreSQL URL, for worlds in schemas of their own")
     parser.add_argument("--log", action="store_true", help="print the whole log of each seed")
     return parser
 
@@ -93,7 +95,8 @@ def _faults(given: Sequence[str]) -> Faults:
 def _command(options: argparse.Namespace, result: Result) -> str:
     app = [options.app] if options.app else []
     faults = [f"--fault {text}" for text in options.fault]
-    words = [*app, f"--seed {result.seed}", "--seeds 1", f"--days {result.days:g}", *faults]
+    store = [] if options.store == "memory://" else [f"--store {shlex.quote(options.store)}"]
+    words = [*app, f"--seed {result.seed}", "--seeds 1", f"--days {result.days:g}", *faults, *store]
     return " ".join(["python -m flowstone.testing.simulate", *words])
 
 

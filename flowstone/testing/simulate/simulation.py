@@ -11,13 +11,16 @@ from functools import partial
 
 from flowstone.errors import ValidationError, shown
 from flowstone.pipeline import Pipeline, check_together
+from flowstone.state.url import Place
 from flowstone.testing.simulate.check_approvals import check_approvals
 from flowstone.testing.simulate.check_runs import check_runs
 from flowstone.testing.simulate.check_sensors import check_feeds, check_sensors
 from flowstone.testing.simulate.check_ticks import check_ticks
+from flowstone.testing.simulate.disk import disk_of, place_to_simulate
 from flowstone.testing.simulate.faults import Faults
 from flowstone.testing.simulate.result import Result
 from flowstone.testing.simulate.shortest import shortest_of
+from flowstone.testing.simulate.time import WorldTime
 from flowstone.testing.simulate.violations import Violation
 from flowstone.testing.simulate.world import Stuck, World
 
@@ -35,23 +38,26 @@ def simulate(
     faults: Faults | None = None,
     start: datetime = START,
     shorten: bool = True,
+    store: str = "memory://",
 ) -> Result:
     """What comes of running these pipelines for so many days of virtual time, from `start` on, with faults.
 
     It is the whole runtime, its actors, supervisors and store, in one order that the seed decides: the same seed gives
     the same log. `faults` are `Faults()` unless given. A world that violates what must hold is run again and again,
-    for less time and with fewer faults, for its shortest trace, unless `shorten` is False. While it runs, the logs of
+    for less time and with fewer faults, for its shortest trace, unless `shorten` is False. `store` is a PostgreSQL URL
+    for a world whose tables lie there, in a schema of its own that is dropped at the end. While it runs, the logs of
     the runtime are silent. User code takes no virtual time but what is drawn for it; it must not wait for anything.
 
     Raises:
         ValidationError: the definitions do not fit together, or an option is wrong.
+        StoreUnavailable: the PostgreSQL server can't be reached, or refuses a schema.
 
     >>> simulate(Pipeline("empty"), days=1).violations
     ()
     """
     _check(pipelines, days, start)
     check_together(pipelines)
-    run = partial(_simulated, pipelines, seed=seed, start=start)
+    run = partial(_simulated, pipelines, place_to_simulate(store), seed=seed, start=start)
     with _silence():
         result = run(days, Faults() if faults is None else faults, frozenset())
         if result.violations and shorten:
@@ -71,6 +77,7 @@ def _check(pipelines: tuple[object, ...], days: object, start: object) -> None:
 
 def _simulated(
     pipelines: tuple[Pipeline, ...],
+    place: Place,
     days: float,
     faults: Faults,
     spared: frozenset[str],
@@ -78,17 +85,18 @@ def _simulated(
     seed: int | str,
     start: datetime,
 ) -> Result:
-    world = World(pipelines, start=start, days=days, seed=seed, faults=faults, spared=spared)
-    try:
-        world.run()
-        violations = tuple(_violations(world))
-    except Stuck as error:
-        violations = (Violation("the world comes to rest", "the runtime", str(error)),)
-    around = world.around
-    counts = {f"{kind} entries": number for kind, number in sorted(around.journal.counts.items())}
-    for table in TABLES:
-        counts[f"{table} rows"] = around.disk.execute(f"select count(*) as n from {table}")[0].n
-    around.disk.close()
+    time = WorldTime(start)
+    with disk_of(place, time) as disk:
+        world = World(pipelines, disk, time, days=days, seed=seed, faults=faults, spared=spared)
+        try:
+            world.run()
+            violations = tuple(_violations(world))
+        except Stuck as error:
+            violations = (Violation("the world comes to rest", "the runtime", str(error)),)
+        around = world.around
+        counts = {f"{kind} entries": number for kind, number in sorted(around.journal.counts.items())}
+        for table in TABLES:
+            counts[f"{table} rows"] = disk.execute(f"select count(*) as n from {table}")[0].n
     return Result(seed, days, faults, violations, counts, tuple(around.dice.fired), around.journal)
 
 

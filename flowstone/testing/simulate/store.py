@@ -1,7 +1,7 @@
 """The store of a simulated world: the real tables and transactions, on one connection, in the world's one order.
 
 Nothing waits in threads: transactions stand in a queue until the world lets the next one run, and so do queries. The
-database lies in memory and outlives the process that is simulated; what a dead process had not committed is gone.
+database outlives the process that is simulated; what a dead process had not committed is gone.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from actors import Clock, Future, WorkCount
 from actors.backends.work import Token
 from flowstone.errors import RuntimeStopped, StoreUnavailable
 from flowstone.outcome import Outcome
-from flowstone.state import sqlite
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
-from flowstone.state.migrate import migrate
 from flowstone.testing.simulate.faults import Dice
 from flowstone.testing.simulate.journal import Journal
-from flowstone.testing.simulate.time import WorldTime
 
-__all__ = ["SimulatedStore", "new_disk"]
+__all__ = ["SimulatedStore"]
 
 T = TypeVar("T")
 
@@ -54,16 +51,6 @@ class _Job:
     call: Callable[[Connection], Any]
     then: Callable[[Outcome[Any]], None]
     token: Token
-
-
-def new_disk(time: WorldTime) -> Connection:
-    """A store in memory, its tables made."""
-    # As a reader, since what lies in memory has no log to be written ahead of it; then with the right to write.
-    raw = sqlite.connect(":memory:", synchronous="OFF", busy_timeout=0.0, read_only=True)
-    raw.execute("pragma query_only = off")
-    disk = Connection(sqlite.SQLiteSession(raw, "simulated"))
-    migrate(disk, time.now())
-    return disk
 
 
 class SimulatedStore(Database):

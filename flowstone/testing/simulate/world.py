@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 
 from flowstone.io import MemoryIO
 from flowstone.pipeline import Pipeline
+from flowstone.state.connection import Connection
 from flowstone.testing.simulate.faults import Dice, Faults
 from flowstone.testing.simulate.feeds import Feed, PushedFeed
 from flowstone.testing.simulate.journal import Journal
 from flowstone.testing.simulate.life import Life, Surroundings
 from flowstone.testing.simulate.people import People
-from flowstone.testing.simulate.store import new_disk
 from flowstone.testing.simulate.time import MICRO, WorldTime
 
 __all__ = ["Stuck", "World"]
@@ -46,14 +45,14 @@ class World:
     def __init__(
         self,
         pipelines: tuple[Pipeline, ...],
+        disk: Connection,
+        time: WorldTime,
         *,
-        start: datetime,
         days: float,
         seed: object,
         faults: Faults,
         spared: frozenset[str] = frozenset(),
     ) -> None:
-        time = WorldTime(start)
         dice = Dice(seed, faults, spared)
         names = {asset.io_manager for pipeline in pipelines for asset in pipeline.assets}
         values = MemoryIO()
@@ -62,7 +61,7 @@ class World:
             time,
             dice,
             Journal(time),
-            new_disk(time),
+            disk,
             {name: values for name in sorted({"memory", *filter(None, names)})},
         )
         self.days = days

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import re
 import resource
@@ -21,6 +22,7 @@ from flowstone.io import FilesIO
 
 WAIT = 20.0
 NOON = datetime(2025, 1, 15, 12, tzinfo=UTC)
+NUMBERS = itertools.count()
 
 
 def raw(context: Any) -> list[int]:
@@ -53,8 +55,14 @@ def eat_all_memory(context: Any) -> None:
     raise AssertionError(f"there was room for {len(eaten)}")
 
 
+def eat_all_of_a_group(context: Any) -> None:
+    """Ask the kernel for more than the control group has that the partition names."""
+    Path(context.partition, "cgroup.procs").write_text(str(os.getpid()))
+    eaten = [b"x" * (1 << 24) for _ in range(64)]
+    raise AssertionError(f"there was room for {len(eaten)}")
+
+
 def be_killed(context: Any) -> None:
-    """End as the kernel ends who has eaten all memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -99,6 +107,27 @@ def pipe(tmp_path: Path) -> Path:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     return path
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group with 64 MB of memory, of the kernel's first or second kind of hierarchy."""
+    first, second = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    root, limit, swap = (
+        (first, "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        if first.is_dir()
+        else (second, "memory.max", "memory.swap.max")
+    )
+    group = root / f"flowstone-{os.getpid()}-{next(NUMBERS)}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(1 << 26))
+    except OSError as error:
+        pytest.skip(f"only the machine's administrator makes control groups: {error}")
+    if (group / swap).exists():
+        (group / swap).write_text(str(1 << 26 if root == first else 0))
+    yield group
+    group.rmdir()
 
 
 def descriptor_of(pipe: Path) -> int:
@@ -166,6 +195,21 @@ def test_a_worker_that_dies_is_one_failed_attempt_in_the_rows_and_harms_no_other
         assert run.status == "failed" and re.match(words, run.error or "")
         rows = {row.asset: (row.status, row.attempt) for row in run.materializations}
         assert rows == {"dies": ("failed", 1), "report": ("skipped", 0), "raw": ("success", 1)}
+
+
+@pytest.mark.parametrize("start", ["greenlets"], indirect=True)
+def test_a_worker_that_the_kernel_kills_for_memory_is_a_failed_attempt_that_says_so(
+    start: Callable[..., fs.Runtime], small_group: Path
+) -> None:
+    pipeline = fs.Pipeline("shop")
+    pipeline.asset(eat_all_of_a_group, name="hungry", process=True)
+    pipeline.asset(total, depends_on=["raw"], process=True)
+    pipeline.asset(raw)
+    runtime = start(pipeline)
+    with pytest.raises(fs.ExecutionError, match="was killed by SIGKILL, as a kernel kills when memory runs out"):
+        runtime.materialize("hungry", partition=str(small_group))
+    assert not runtime.runs.list(status="running")
+    assert runtime.materialize_all("total")["total"].value[0] == 6
 
 
 @pytest.mark.parametrize("start", ["greenlets"], indirect=True)

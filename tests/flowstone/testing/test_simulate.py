@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from flowstone.schedules import ticks
 from flowstone.sensors import recording, store
 from flowstone.state import migrate
 from flowstone.testing import Faults, Feed, PushedFeed, simulate
+from flowstone.testing.simulate import simulation
 from flowstone.testing.simulate.__main__ import main
 from flowstone.testing.simulate.graphs import graph
 from flowstone.testing.simulate.shop import shop
@@ -87,6 +90,38 @@ def test_nothing_is_violated_where_a_few_things_go_wrong_very_often(often: dict[
 def test_nothing_is_violated_in_random_graphs(first: int) -> None:
     for seed in range(first, first + SHARE):
         simulate(graph(seed), days=8, seed=seed, faults=BUSY).check()
+
+
+@pytest.mark.property
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_a_seed_gives_the_same_log_on_both_databases(seed: int, postgres_url: str) -> None:
+    worlds: list[tuple[Callable[[], Pipeline], dict[str, Any]]]
+    worlds = [(shop, {"days": 6, "faults": HARD}), (partial(graph, seed), {"days": 4, "faults": BUSY})]
+    for make, options in worlds:
+        in_memory, on_postgres = (
+            simulate(make(), seed=seed, store=store, **options) for store in ("memory://", postgres_url)
+        )
+        on_postgres.check()
+        assert on_postgres.log == in_memory.log
+        assert on_postgres.counts == in_memory.counts
+
+
+def test_nothing_is_left_of_a_world_on_postgresql(
+    postgres_server: Any, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def schemas() -> set[str]:
+        return {name for (name,) in postgres_server.run("select nspname from pg_namespace")}
+
+    def lose_heart(*_given: object) -> None:
+        raise LookupError(max(schemas() - before))
+
+    before = schemas()
+    simulate(shop(), days=1, store=postgres_url).check()
+    assert schemas() == before
+    monkeypatch.setattr(simulation, "check_ticks", lose_heart)
+    with pytest.raises(LookupError, match="flowstone_simulated_"):
+        simulate(shop(), days=1, store=postgres_url)
+    assert schemas() == before
 
 
 def test_a_seed_gives_the_same_log_in_processes_that_hash_otherwise() -> None:
@@ -222,6 +257,8 @@ def test_a_violation_is_told_with_its_seed_and_a_shorter_trace(monkeypatch: pyte
         ({"days": 0}, "expected days to be a number above 0"),
         ({"days": True}, "expected days to be a number above 0"),
         ({"start": "2025-01-01"}, "expected start to be an aware datetime"),
+        ({"store": "sqlite:///world.db"}, "expected store to be memory:// or a postgresql:// URL"),
+        ({"store": None}, "expected store to be memory:// or a postgresql:// URL"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], problem: str) -> None:
