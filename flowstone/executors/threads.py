@@ -3,9 +3,13 @@
 With a number of threads, calls beyond it wait in order, and an abandoned one no longer takes a place. Without one there
 are as many threads as calls, so that a call that hangs never delays another.
 
+A call that has a place is taken by the first thread that is free. One thread at a time is woken for what is there to be
+taken, and wakes the next before it calls user code: so one that blocks delays no other, and a burst of short calls is
+served by few threads, which do not fight for the interpreter.
+
 A call may end at the moment at which its timeout does. Who settles it first, under the lock, tells of it:
 
-1. a worker gets the call, its timer armed by whoever assigned it;
+1. a worker takes the call, its timer armed by whoever gave it its place;
 2. the worker comes back and settles, or the timer fires and settles, and then the call is abandoned;
 3. the other one finds it settled: the timer does nothing, the worker reports the end of the call and retires.
 """
@@ -34,10 +38,10 @@ IDLE_SECONDS = 10.0
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A thread and the calls that it was given; None ends it."""
+    """A thread, which is woken to take calls (True), or to end (False)."""
 
     name: str
-    inbox: "SimpleQueue[Call | None]" = field(default_factory=SimpleQueue)
+    inbox: "SimpleQueue[bool]" = field(default_factory=SimpleQueue)
     begun: bool = False
 
 
@@ -62,6 +66,8 @@ class ThreadExecutor:
         self._busy = Lock()
         self._busy.acquire()
         self._waiting: deque[Call] = deque()
+        self._ready: deque[Call] = deque()
+        self._waking = False
         self._running: set[Call] = set()
         self._abandoned: list[Call] = []
         self._idle: list[_Worker] = []
@@ -93,8 +99,8 @@ class ThreadExecutor:
             token = self._work.begin(f"{self.name}: {name}")
             call = Call(name, self._clock.now(), fn, args, timeout, then, ended, token)
             self._waiting.append(call)
-            worker = self._assign()
-        self._give(worker)
+            placed = self._place()
+        self._give(placed)
         return call
 
     def abandoned(self) -> list[Call]:
@@ -112,7 +118,7 @@ class ThreadExecutor:
             refused = list(self._waiting)
             self._waiting.clear()
             for worker in self._idle:
-                worker.inbox.put(None)
+                worker.inbox.put(False)
             self._idle.clear()
             self._tell_quiet()
         for call in refused:
@@ -126,51 +132,85 @@ class ThreadExecutor:
         for call in given_up:
             call.tell(Outcome(error=RuntimeStopped(f"executor {self.name} was stopped while {call.name} was running")))
 
-    def _assign(self) -> tuple[_Worker, Call] | None:
-        """Under the lock: the next call and who is to run it; None when no call waits or all threads are busy."""
+    def _place(self) -> Call | None:
+        """Under the lock: the call that waits longest gets a place; None when none waits or all places are taken."""
         if not self._waiting or (self._limit is not None and len(self._running) >= self._limit):
             return None
         call = self._waiting.popleft()
         self._running.add(call)
-        return self._idle.pop() if self._idle else _Worker(f"{self.name}-{next(self._numbers)}"), call
+        return call
 
-    def _give(self, assigned: tuple[_Worker, Call] | None) -> None:
-        """Outside of the lock, since the clock has one of its own: arm the timer, then hand the call over."""
-        while assigned is not None:
-            worker, call = assigned
-            call.since = self._clock.now()
-            if call.timeout is not None:
-                call.timer = self._clock.call_after(call.timeout, partial(self._give_up, call))
-            worker.inbox.put(call)
-            if worker.begun or self._begin(worker, call):
-                return
+    def _give(self, placed: Call | None) -> None:
+        """Let a thread take a call that got a place."""
+        if placed is not None:
+            self._offer(placed)
+            self._wake()
+
+    def _offer(self, placed: Call) -> None:
+        """Outside of the lock, since the clock has one of its own: arm the timer, then let the call be taken."""
+        placed.since = self._clock.now()
+        if placed.timeout is not None:
+            placed.timer = self._clock.call_after(placed.timeout, partial(self._give_up, placed))
+        with self._gate:
+            self._ready.append(placed)
+
+    def _wake(self) -> None:
+        """Wake a thread for what is there to be taken, unless one is on its way; begin a new one when none is idle."""
+        while True:
             with self._gate:
-                assigned = self._assign()
+                if self._waking or not self._ready:
+                    return
+                self._waking = True
+                worker = self._idle.pop() if self._idle else _Worker(f"{self.name}-{next(self._numbers)}")
+            worker.inbox.put(True)
+            if worker.begun or self._begin(worker):
+                return
 
-    def _begin(self, worker: _Worker, call: Call) -> bool:
-        """Start a worker's thread; when the system has none left, its call fails and the next one may be assigned."""
+    def _begin(self, worker: _Worker) -> bool:
+        """Start a worker's thread; when the system has none left, the call that it was for fails."""
         try:
             worker.begun = True
             start_thread(worker.name, partial(self._serve, worker))
             return True
         except RuntimeError as error:
             with self._gate:
-                self._running.discard(call)
-                settled, call.settled = call.settled, True
-            if not settled:
+                self._waking = False
+                call = self._ready.popleft() if self._ready else None
+                if call is not None:
+                    self._running.discard(call)
+                    settled, call.settled = call.settled, True
+                placed = self._place()
+            if call is not None and not settled:
                 message = f"no thread could be started for {call.name}: {error}"
                 _refuse(call, ExecutionError(message, retryable=True))
+            if placed is not None:
+                self._offer(placed)
             return False
 
     def _serve(self, worker: _Worker) -> None:
         """A worker's life: until a call of its is given up, the executor stops, or nothing came for a while."""
-        while (call := self._next(worker)) is not None:
-            if not self._finish(call, self._run(call)):
-                return
-            with self._gate:
-                following = self._release(worker, call)
-            if following:
-                self._give(following)
+        while self._is_woken(worker):
+            call = self._take(worker, woken=True)
+            while call is not None:
+                if not self._finish(call, self._run(call)):
+                    return
+                self._release(call)
+                call = self._take(worker)
+
+    def _take(self, worker: _Worker, *, woken: bool = False) -> Call | None:
+        """The next call for a worker, which is idle when there is none; another worker is woken for what is left."""
+        with self._gate:
+            if woken:
+                self._waking = False
+            call = self._ready.popleft() if self._ready else None
+            if call is None and self._stopped:
+                worker.inbox.put(False)
+            elif call is None:
+                self._idle.append(worker)
+            others = bool(self._ready)
+        if others:
+            self._wake()
+        return call
 
     def _run(self, call: Call) -> Outcome[Any]:
         if call.settled:
@@ -179,14 +219,15 @@ class ThreadExecutor:
         outcome = outcome_of(call)
         return replace(outcome, duration=self._clock.monotonic() - started)
 
-    def _next(self, worker: _Worker) -> Call | None:
+    def _is_woken(self, worker: _Worker) -> bool:
+        """Wait until there is something to take; False when the worker is to end."""
         try:
             return worker.inbox.get(timeout=IDLE_SECONDS)
         except Empty:
             with self._gate:
                 if worker in self._idle:
                     self._idle.remove(worker)
-                    return None
+                    return False
             return worker.inbox.get()
 
     def _finish(self, call: Call, outcome: Outcome[Any]) -> bool:
@@ -200,15 +241,14 @@ class ThreadExecutor:
         call.end()
         return in_time
 
-    def _release(self, worker: _Worker, call: Call) -> tuple[_Worker, Call] | None:
-        """Under the lock: a worker is free, for the call that waits longest if there is one."""
-        self._running.discard(call)
-        if self._stopped:
-            worker.inbox.put(None)
+    def _release(self, call: Call) -> None:
+        """A place is free, for the call that waits longest if there is one."""
+        with self._gate:
+            self._running.discard(call)
             self._tell_quiet()
-            return None
-        self._idle.append(worker)
-        return self._assign()
+            placed = self._place()
+        if placed is not None:
+            self._offer(placed)
 
     def _give_up(self, call: Call) -> None:
         """The timer of a call has fired."""
@@ -216,9 +256,9 @@ class ThreadExecutor:
             if call.settled:
                 return
             self._abandon(call)
-            following = self._assign()
+            placed = self._place()
         call.tell(Outcome(timed_out=True, duration=call.timeout or 0.0))
-        self._give(following)
+        self._give(placed)
 
     def _abandon(self, call: Call) -> None:
         """Under the lock: the call no longer counts, and its thread retires when it comes back."""

@@ -12,6 +12,7 @@ from flowstone.core.approval import Decision
 from flowstone.core.graph import Graph
 from flowstone.core.run import MATERIALIZATION_STEPS, RUN_STEPS, MaterializationStatus, RunStatus, step
 from flowstone.errors import ExecutionError, FlowstoneError
+from flowstone.io import StoredValue
 from flowstone.lineage import store as lineage
 from flowstone.runs.attempts import Failed, Repeated, Skipped, Snoozed, Succeeded, Waiting
 from flowstone.runs.limits import Limit, Limits, Slots
@@ -20,7 +21,7 @@ from flowstone.runs.standing import ALREADY, Standing
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import Json, instant
 
-__all__ = ["Ending", "Lease", "Ledger", "Progress", "Started", "asset_rows", "error_text"]
+__all__ = ["Ending", "Lease", "Ledger", "Newest", "Progress", "Started", "asset_rows", "error_text"]
 
 Ending = Succeeded | Skipped | Failed
 
@@ -68,14 +69,32 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """The value of an asset for a partition (stored form) that a transaction has just made the newest."""
+
+    asset: str
+    partition: str
+    run_id: str
+    stored: StoredValue
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """One asset that is to be executed now; after an approval, with its id and what was decided."""
+    """One asset that is to be executed now; after an approval, with its id and what was decided.
+
+    `at_hand` are values that the transaction which starts it has made, for it to be made from.
+    """
 
     asset: str
     attempt: int
     snoozed_since: datetime | None
     approval: str | None = None
     decision: Decision | None = None
+    at_hand: tuple[Newest, ...] = ()
+
+    def newest(self, asset: str, partition: str) -> Newest | None:
+        """The newest value of an asset for a partition (stored form), where it is at hand."""
+        return next((each for each in self.at_hand if (each.asset, each.partition) == (asset, partition)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +140,7 @@ class Ledger:
         self.rows, self.states = standing.rows, standing.states
         # Moves with `delay`: the pause may be over by the time that it is written, and the next attempt starts at once.
         self._moved: dict[str, tuple[int, datetime | None]] = {}
+        self._made: dict[str, Newest] = {}
 
     def count_attempt(self, asset: str) -> None:
         """An attempt has ended: it shows on the run, and ends a row of interruptions."""
@@ -149,6 +169,7 @@ class Ledger:
         if stored is not None:
             self.connection.execute(_EVENT, asset=asset, partition=row.partition, run_id=row.run_id, now=self.now)
             lineage.record(self.connection, row.run_id, asset, row.partition, inputs)
+            self._made[asset] = Newest(asset, row.partition, row.run_id, stored)
         if error is not None:
             self.standing.errors[asset] = error
         self._put(asset, AssetState(status, satisfied=reason == ALREADY))
@@ -309,7 +330,10 @@ class Ledger:
         failures, since = self._before(asset)
         identifier = self.rows[asset].approval
         approval = None if identifier is None else approvals.find(self.connection, identifier)
-        return Started(asset, failures + 1, since, identifier, None if approval is None else decision_of(approval))
+        decision = None if approval is None else decision_of(approval)
+        needs = self.graph.dependencies(asset) if self._made and asset in self.graph else ()
+        at_hand = tuple(self._made[need] for need in needs if need in self._made)
+        return Started(asset, failures + 1, since, identifier, decision, at_hand)
 
 
 def asset_rows(connection: Connection, run_id: str) -> list[Row]:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from flowstone.executors import threads as threads_module
 from flowstone.executors.threads import ThreadExecutor
 
 SHORT = 0.05
+WAIT = 20.0
 MakeExecutor = Callable[[int | None], ThreadExecutor]
 
 
@@ -135,6 +136,15 @@ def test_a_call_that_ends_in_time_is_not_given_up_later(executor_of: MakeExecuto
     assert done.order == ["then", "ended"]
 
 
+@pytest.fixture
+def patient_interpreter() -> Iterator[None]:
+    """A thread keeps the interpreter until it waits for something."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10.0)
+    yield
+    sys.setswitchinterval(interval)
+
+
 def test_a_bounded_executor_runs_so_many_at_once_and_the_rest_in_order(
     executor_of: MakeExecutor, answer: Any, hang: Any
 ) -> None:
@@ -183,6 +193,24 @@ def test_without_a_bound_calls_that_hang_never_delay_another(executor_of: MakeEx
     assert done.wait().value == 0
     for call in stuck:
         call.wait_taken()
+
+
+def test_a_burst_of_short_calls_is_served_by_few_threads(
+    executor_of: MakeExecutor, answer: Any, patient_interpreter: None
+) -> None:
+    executor, answers = executor_of(None), [answer() for _ in range(200)]
+    for done in answers:
+        submit(executor, threading.current_thread, answer=done)
+    assert len({done.wait().value for done in answers}) < 20
+
+
+def test_calls_that_wait_for_each_other_all_have_a_thread(
+    executor_of: MakeExecutor, answer: Any, patient_interpreter: None
+) -> None:
+    executor, answers, all_there = executor_of(32), [answer() for _ in range(64)], threading.Barrier(32)
+    for done in answers:
+        submit(executor, all_there.wait, WAIT, answer=done)
+    assert sorted(done.wait().value for done in answers) == sorted([*range(32)] * 2)
 
 
 def test_a_thread_serves_many_calls(executor_of: MakeExecutor, answer: Any) -> None:

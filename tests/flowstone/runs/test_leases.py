@@ -14,7 +14,7 @@ from flowstone.io import StoredValue
 from flowstone.runs import store
 from flowstone.runs.attempts import Failed, Repeated, Snoozed, Succeeded, Verdict
 from flowstone.runs.leases import Claimed, advance, claim, settle
-from flowstone.runs.ledger import Lease, Progress
+from flowstone.runs.ledger import Lease, Newest, Progress
 from flowstone.runs.records import Run
 from flowstone.runs.recovery import MAX_INTERRUPTIONS, put_back, recover, release_busy
 from flowstone.runs.standing import ALREADY
@@ -71,6 +71,19 @@ def test_a_claim_runs_the_roots_and_success_starts_what_depends_on_them(ask: Ask
     assert (run.status, run.completed_at) == (RunStatus.SUCCESS, NOW)
     assert [m.status for m in run.materializations] == ["success"] * 3
     assert run.materializations[0].stored == STORED
+
+
+def test_what_a_transaction_has_just_made_is_at_hand_for_what_it_starts(ask: Ask, steps: Steps) -> None:
+    run_id = ask("+report", "monday").run_id
+    (claimed,) = steps.claim().claims
+    assert claimed.progress.start[0].at_hand == ()
+    (clean,) = steps.settle(claimed.lease, "raw", Succeeded(STORED)).start
+    monday = claimed.partition
+    assert clean.at_hand == (Newest("raw", monday, run_id, STORED),)
+    assert clean.newest("raw", monday) is clean.at_hand[0]
+    assert clean.newest("raw", "tuesday") is clean.newest("report", monday) is None
+    retried = Repeated(ExecutionError("boom"), NOW)
+    assert [again.at_hand for again in steps.settle(claimed.lease, "clean", retried).start] == [()]
 
 
 def test_a_higher_priority_is_claimed_first_and_older_before_newer(ask: Ask, steps: Steps) -> None:
