@@ -1,9 +1,9 @@
 """Calls of asset functions in progress, and those that outlived the attempt which made them.
 
-A call in a thread can't be ended from outside: one whose attempt timed out, or whose actor died, goes on; a call in a
-process is killed, which takes a moment. Whoever ends an attempt
-asks here, inside the transaction, which of its calls are still in progress, and writes down that they hold their
-(asset, partition). When such a call ends at last, the row is released.
+A call in a thread can't be ended from outside: one whose attempt timed out, or whose actor died, goes on; a coroutine
+is cancelled and a call in a process killed, which takes a moment. Whoever ends an attempt asks here, inside the
+transaction, which of its calls are still in progress, and writes down that they hold their (asset, partition). When
+such a call ends at last, the row is released.
 
     1. the transaction marks the calls as outliving, then looks which are in progress;
     2. a call that ends is first taken out of progress, then its mark is read.
@@ -13,6 +13,7 @@ Whichever comes first, a call is either seen to have ended, or its release is qu
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -63,31 +64,35 @@ class Calls:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._calls: dict[tuple[str, str], Call] = {}
+        self._calls: defaultdict[str, dict[str, Call]] = defaultdict(dict)
 
     def begin(self, run_id: str, asset: str, partition: str) -> Call:
         """A call begins; the partition in its stored form."""
         call = Call(run_id, asset, partition)
         with self._lock:
-            self._calls[run_id, asset] = call
+            self._calls[run_id][asset] = call
         return call
 
     def end(self, call: Call) -> bool:
         """A call has ended; whether its attempt was over before."""
         with self._lock:
-            if self._calls.get((call.run_id, call.asset)) is call:
-                del self._calls[call.run_id, call.asset]
+            of_run = self._calls[call.run_id]
+            if of_run.get(call.asset) is call:
+                del of_run[call.asset]
+            if not of_run:
+                del self._calls[call.run_id]
             return call.revoked
 
     def held(self) -> frozenset[tuple[str, str]]:
         """The (asset, partition)s of the calls in progress, whatever became of their runs meanwhile."""
         with self._lock:
-            return frozenset((call.asset, call.partition) for call in self._calls.values())
+            return frozenset((call.asset, call.partition) for calls in self._calls.values() for call in calls.values())
 
     def outlive(self, run_id: str, asset: str | None = None) -> frozenset[str]:
         """Revoke the calls of a run, or of one of its assets; the assets whose calls are still in progress."""
         with self._lock:
-            found = [c for c in self._calls.values() if c.run_id == run_id and asset in (None, c.asset)]
+            of_run = self._calls.get(run_id, {})
+            found = [*of_run.values()] if asset is None else [of_run[asset]] if asset in of_run else []
             for call in found:
                 call.revoked = True
         for call in found:

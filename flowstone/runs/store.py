@@ -14,6 +14,7 @@ from functools import lru_cache
 from flowstone.core.dedupe import DedupeMode
 from flowstone.core.run import FINISHED_RUNS, Identity, RunStatus, Source
 from flowstone.core.run_key import run_id
+from flowstone.errors import RunNotFound
 from flowstone.runs.records import Conflict, Materialization, Run, conflict_of, materialization_of, run_of
 from flowstone.runs.requests import ResolvedRequest
 from flowstone.state.connection import Connection, Row
@@ -30,6 +31,7 @@ __all__ = [
     "list_runs",
     "materializations",
     "request",
+    "status_of",
     "unfinished",
     "unfinished_of_source",
 ]
@@ -150,6 +152,17 @@ def find(connection: Connection, identifier: str) -> Run | None:
     """The run of this id with the rows of its assets, or None."""
     rows = connection.execute("select * from run where run_id = :run_id", run_id=identifier)
     return run_of(rows[0], materializations(connection, run_id=identifier)) if rows else None
+
+
+def status_of(connection: Connection, identifier: str) -> RunStatus:
+    """Where the run of this id stands.
+
+    Raises:
+        RunNotFound: there is none.
+    """
+    for row in connection.execute("select status from run where run_id = :run_id", run_id=identifier):
+        return RunStatus(row.status)
+    raise RunNotFound.named(identifier)
 
 
 def list_runs(
