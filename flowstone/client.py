@@ -7,18 +7,23 @@ runtime would at its start.
 
 from __future__ import annotations
 
+import os
+import threading
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from actors import RealClock, WorkCount
 from actors.pubsub import PubSub
+from flowstone.aio import Aio
 from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
 from flowstone.config import Config, chosen
 from flowstone.core.catalog import Catalog
+from flowstone.core.keywords import checked_keywords
 from flowstone.core.run import Identity
 from flowstone.errors import RuntimeStopped, ValidationError, shown
 from flowstone.groups import Groups
+from flowstone.health import Health
 from flowstone.pipeline import Pipeline
 from flowstone.runs.dynamic import follow
 from flowstone.runs.services import Services
@@ -26,12 +31,15 @@ from flowstone.schedules.calls import Schedules
 from flowstone.sensors.client_calls import SensorsBeside
 from flowstone.sensors.calls import Sensors
 from flowstone.state.database import Database
+from flowstone.state.url import Kind, place_of
+from flowstone.vitals import vitals
 
 __all__ = ["Client"]
 
 
+@checked_keywords
 class Client(Groups):
-    """The calls of a runtime that need no actor; use it as a context manager.
+    """The calls of a runtime that need no actor; use it as a context manager, or by `start` and `stop`.
 
     What is not given of `store`, `namespace` and `secret` is what `config` says, else the environment or a file, as of
     `Runtime`.
@@ -68,33 +76,73 @@ class Client(Groups):
             clock=None,
             system=None,
         )
+        self._aio = Aio(self)
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._parts = ExitStack()
         self._open: Services | None = None
         self._definitions = Definitions.of(pipelines, self._settings.handlers)
 
-    def __enter__(self) -> Self:
-        """Open the store.
+    def start(self) -> Self:
+        """Open the store; harmless when it is open already.
 
         Raises:
             ValidationError: the definitions do not fit together.
             StoreUnavailable: the store can't be used.
         """
         catalog = checked_catalog(self._settings)
-        with ExitStack() as parts:
+        with self._lock, ExitStack() as parts:
+            if self._open is not None:
+                return self
             opened = self._opened(catalog, parts)
             parts.callback(follow(opened))
             if self._settings.pipelines:
                 # Who comes without a pipeline has nothing to say about definitions, least of all that they left the
                 # code.
                 register_all(self._settings, opened, beside=True)
-            self._open, self._parts = opened, parts.pop_all()
+            self._open, self._parts, self._pid = opened, parts.pop_all(), os.getpid()
         return self
+
+    def stop(self) -> None:
+        """Close the store; harmless when repeated, and in a process forked from the one that opened it."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            self._open = None
+            self._parts.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._open = None
-        self._parts.close()
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.aio.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aio.stop()
+
+    @property
+    def aio(self) -> Aio:
+        """The same calls for asyncio: `await client.aio.materialize(…)`."""
+        return self._aio
+
+    def health(self) -> Health:
+        """How the runtime is that holds the store, computed from the progress that the store tells of.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+        """
+        services = self._services
+        specs = {spec.name: spec for spec in self._definitions.sensors.specs()}
+        local, now = place_of(self._settings.url).kind is Kind.SQLITE, services.clock.now()
+        return services.database.read(lambda connection: vitals(connection, now, local=local, specs=specs)).health
 
     @property
     def served(self) -> bool:
@@ -114,7 +162,7 @@ class Client(Groups):
     @property
     def _services(self) -> Services:
         if self._open is None:
-            raise RuntimeStopped("the client is not open: use it as a context manager")
+            raise RuntimeStopped("the client is not open: call start(), or use it as a context manager")
         return self._open
 
     def _opened(self, catalog: Catalog, parts: ExitStack) -> Services:

@@ -7,20 +7,23 @@ from decimal import Decimal
 
 from flowstone.errors import ValidationError, shown
 
-__all__ = ["seconds", "text"]
+__all__ = ["LONGEST", "seconds", "text"]
+
+LONGEST = 36_500 * 86_400.0
+"""Seconds of the longest duration, about a hundred years: no calendar and no timer ends before it."""
 
 _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _EXPECTED = 'seconds, a timedelta or a text such as "50ms" "30s" "10m" "2h" "1d"'
 _SPELLED = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
-def seconds(value: object, what: str = "every", *, minimum: float = 0.0) -> float:
+def seconds(value: object, what: str = "every", *, minimum: float = 0.0, maximum: float = LONGEST) -> float:
     """Seconds, from a number of seconds, a timedelta, or a text such as "50ms" "30s" "10m" "2h" "1d".
 
-    `what` names the option in messages; less than `minimum` seconds is refused.
+    `what` names the option in messages; less than `minimum` seconds is refused, and more than `maximum`.
 
     Raises:
-        ValidationError: the value is none of these, not finite, or below the minimum.
+        ValidationError: the value is none of these, not finite, below the minimum or over the maximum.
 
     >>> seconds("10m"), seconds(timedelta(hours=1)), seconds(0.25)
     (600.0, 3600.0, 0.25)
@@ -31,6 +34,8 @@ def seconds(value: object, what: str = "every", *, minimum: float = 0.0) -> floa
     if duration < minimum:
         at_least = "not negative" if minimum == 0 else f"at least {text(minimum)}"
         raise ValidationError(f"expected {what} to be {at_least}, got: {shown(value)}", option=what)
+    if duration > maximum:
+        raise ValidationError(f"expected {what} to be at most {text(maximum)}, got: {shown(value)}", option=what)
     return duration
 
 

@@ -45,6 +45,8 @@ __all__ = [
     "ValueNotFound",
     "did_you_mean",
     "shown",
+    "storable",
+    "text_of",
 ]
 
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -264,3 +266,24 @@ def shown(value: object, limit: int = 80) -> str:
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def storable(text: str) -> str:
+    r"""A text that every store can hold: lone surrogates, as in names of files that are no text, and NUL are escaped.
+
+    >>> storable("caf\udce9 \0")
+    'caf\\udce9 \\x00'
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def text_of(error: object) -> str:
+    """What an error, or whatever else users write, says of itself; what it is, when it fails to.
+
+    >>> text_of(KeyError("rows"))
+    "'rows'"
+    """
+    try:
+        return str(error)
+    except Exception:
+        return shown(error)

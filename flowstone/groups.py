@@ -12,6 +12,7 @@ from flowstone.backfills.calls import Backfills
 from flowstone.connectors.calls import Connectors
 from flowstone.connectors.queue_calls import Queue
 from flowstone.core.partitions import Partition
+from flowstone.core.selection import closure
 from flowstone.lineage.calls import Lineage
 from flowstone.metrics import Metrics, metrics_of
 from flowstone.runs.approval_calls import Approvals
@@ -71,7 +72,7 @@ class Groups:
         Raises:
             FlowstoneError: one failed, when the rest has ended; `error.context["records"]` holds the records.
         """
-        return ask(self._services, f"+{asset}", partition, patient=False, **options).results()
+        return ask(self._services, closure(asset), partition, patient=False, **options).results()
 
     def materialize_async(self, asset: str, partition: Partition = None, **options: Any) -> Handle:
         """Ask for an asset's value and return at once, when the request is durable.
@@ -106,13 +107,30 @@ class Groups:
     def why(self, item: Item | str, partition: Partition = None) -> Why:
         """Why a tick, evaluation, run, … ran or did not, or an asset's value is stale: a sentence, and the data.
 
-        `item` is a row, its id, or the name of an asset, whose `partition` is meant.
+        `item` is a row, its id, or the name of an asset, whose `partition` is meant; of another schedule or sensor its
+        name stands for its newest tick or evaluation.
 
         Raises:
             ValidationError: there is no such row.
             AssetNotFound, PartitionError: with a partition, when the request makes no sense.
         """
         return why(self._services, item, partition)
+
+    def partition_of(self, asset: str, value: object) -> Partition:
+        """The partition that a value means for an asset or selection: text is read by the partition set.
+
+        Raises:
+            AssetNotFound, PartitionError: there is no such asset, or its set does not hold the value.
+        """
+        return self._services.catalog.read_partition(asset, value)
+
+    def assets_of(self, selection: str) -> tuple[str, ...]:
+        """The assets that a selection such as `+report` names, in the order of the graph.
+
+        Raises:
+            AssetNotFound, ValidationError: it names an unknown one, or is no selection.
+        """
+        return self._services.catalog.select(selection)
 
     def statuses(self, selection: str = "*", partition: Partition = None) -> dict[str, str]:
         """How each asset of a selection stands for a partition, in one word: the status of its newest row while that is

@@ -140,6 +140,9 @@ class Running:
         except StoreUnavailable as error:
             log.warning("runs in progress are put back at the next start: %s", error)
         finally:
+            self.services.waiters.close(f"{STOPPED} before it was over")
+            # What was told of runs that have ended is read first, while there is somebody to be told.
+            self.services.database.stop_reading()
             self._parts.close()
 
     def _put_back(self, connection: Connection) -> dict[str, RunStatus | None]:
@@ -164,6 +167,7 @@ class Running:
         services.waiters.add(run_id, future)
         try:
             if self._due() == run_id:
+                services.waiters.check_open()
                 services.wake()
                 future.get(timeout=self._left(deadline))
             return True
@@ -178,6 +182,7 @@ class Running:
     def _gone(self, reason: object) -> None:
         if not self._stopping:
             self.down = reason
+            self.services.waiters.close(f"the tree of actors gave up: {reason!r}; stop() and start() the runtime again")
             self.ending.announce()
 
     def _record(self, event: Event) -> None:

@@ -14,7 +14,6 @@ from flowstone.assembly import Settings, io_managers_of
 from flowstone.config import Config, chosen
 from flowstone.core.checks import check_int
 from flowstone.core.keywords import checked_keywords
-from flowstone.core.partitions import Partition
 from flowstone.core.run import Identity
 from flowstone.durations import seconds
 from flowstone.errors import ForkedRuntime, RuntimeStopped, TimeoutExceeded, ValidationError, shown
@@ -212,14 +211,6 @@ class Runtime(Groups):
         if reason is not None:
             cause = reason if isinstance(reason, BaseException) else None
             raise RuntimeStopped(f"the tree of actors gave up: {reason!r}") from cause
-
-    def partition_of(self, asset: str, value: object) -> Partition:
-        """The partition that a value means for an asset or selection: text is read by the partition set.
-
-        Raises:
-            AssetNotFound, PartitionError: there is no such asset, or its set does not hold the value.
-        """
-        return self._services.catalog.read_partition(asset, value)
 
     def drain(self, timeout: object = None) -> None:
         """Wait until nothing is due, queued or running; not for what is due later.

@@ -243,6 +243,7 @@ class Telemetry:
 def _check(prefix: object, handler: object) -> None:
     if not isinstance(prefix, str):
         raise ValidationError(f"expected prefix to be the beginning of event names, got: {shown(prefix)}")
-    if not callable(handler) or inspect.iscoroutinefunction(handler):
+    call = getattr(handler, "__call__", None)  # noqa: B004 - of an object, which may be async too
+    if not callable(handler) or inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
         expected = "expected handler to be a plain function of (event, measurements, metadata)"
         raise ValidationError(f"{expected}, got: {shown(handler)}")

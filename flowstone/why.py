@@ -9,93 +9,42 @@ The sentences are tables over what the rows say; nothing is guessed from anythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from flowstone.approvals import store as approvals
+from flowstone.approvals.approval import Approval
+from flowstone.core.approval import ApprovalStatus
 from flowstone.core.partitions import Partition, decode_partition, encode_partition, partition_text
 from flowstone.core.run import MaterializationStatus, RunStatus
 from flowstone.core.staleness import Staleness
 from flowstone.durations import text as duration_text
-from flowstone.errors import ValidationError, shown
+from flowstone.errors import ValidationError, did_you_mean, shown
 from flowstone.runs.freshness import AssetState, state_of
 from flowstone.runs.queueing import waits_for
 from flowstone.runs.records import Conflict, Materialization, Run
 from flowstone.runs.services import Services
 from flowstone.runs.standing import ALREADY
 from flowstone.runs.store import find
-from flowstone.schedules.policies import Reason, TickStatus
+from flowstone.schedules.policies import Reason
 from flowstone.schedules.rows import Tick
-from flowstone.schedules.ticks import tick_of
+from flowstone.schedules.ticks import newest_tick, tick_of
 from flowstone.sensors.outbox import Delivery
-from flowstone.sensors.rows import DeliveryStatus, EvaluationRow, EvaluationStatus, SkipReason
-from flowstone.sensors.store import find_evaluation
+from flowstone.sensors.rows import DeliveryStatus, EvaluationRow, EvaluationStatus
+from flowstone.sensors.store import find_evaluation, history
+from flowstone.sentences import APPROVALS, ASSETS, DEADLINES, DELIVERIES, MATERIALIZATIONS, RUNS, SKIPS, TICKS
 from flowstone.state.connection import Connection
 
 __all__ = ["Item", "Why", "why", "why_of"]
 
-Item = Tick | EvaluationRow | Conflict | Run | Materialization | Delivery | AssetState
+Item = Tick | EvaluationRow | Conflict | Run | Materialization | Delivery | Approval | AssetState
 
 LONGEST = 300
 """Characters of an error or a reason that a sentence holds."""
 
 OVERTAKEN = "a run that began after this one was asked for has made it"
-
-TICKS: Mapping[tuple[TickStatus, Reason | None], str] = {
-    (TickStatus.TRIGGERED, None): "{what} fired, and asked for run {run_id}.",
-    (TickStatus.MISSED, Reason.LATE): "{what} {was} missed: {it} {was} found after {its} time, and misfire='skip' "
-    "runs nothing that is late.",
-    (TickStatus.MISSED, Reason.SUPERSEDED): "{what} {was} missed: {it} {was} found when a newer one was due, "
-    "and misfire='latest' runs the newest.",
-    (TickStatus.MISSED, Reason.MAX_COUNT): "{what} {was} missed: {it} {was} found late, behind more newer ones "
-    "than the misfire policy's max_count runs.",
-    (TickStatus.MISSED, Reason.MAX_AGE): "{what} {was} missed: {it} {was} found later than the misfire policy's "
-    "max_age lets one run.",
-    (TickStatus.MISSED, Reason.EDITED): "{what} {was} missed: {it} {was} due when the timing of schedule "
-    "{schedule} was edited, and an edited schedule fires nothing for the past.",
-    (TickStatus.SKIPPED, Reason.PAUSED): "{what} {was} skipped: schedule {schedule} was paused.",
-    (TickStatus.SUPPRESSED, Reason.OVERLAP): "{what} {was} suppressed: run {blocked_by} of schedule {schedule} was "
-    "unfinished, and the overlap policy lets no other one begin.",
-    (TickStatus.FAILED, Reason.PARTITION): "{what} failed: there is no partition for it ({error}).",
-    (TickStatus.FAILED, Reason.CONFLICT): "{what} failed: its run key stands for another run ({error}).",
-}
-SKIPS: Mapping[str | None, str] = {
-    SkipReason.PAUSED: "sensor {sensor} was paused",
-    SkipReason.BACKPRESSURE: "more runs were unfinished than max_queue lets wait",
-    SkipReason.ABANDONED: "as many calls of sensor {sensor} as max_abandoned lets be were given up, and still went on",
-}
-MATERIALIZATIONS: Mapping[MaterializationStatus, str] = {
-    MaterializationStatus.PENDING: "{what} waits for its turn, or for what it depends on.",
-    MaterializationStatus.RUNNING: "{what} is being made: attempt {attempt} began at {began}.",
-    MaterializationStatus.WAITING_APPROVAL: "{what} waits for people to decide.",
-    MaterializationStatus.SUCCESS: "{what} was made by attempt {attempt}, in {duration:g} s.",
-    MaterializationStatus.FAILED: "{what} failed in attempt {attempt}: {error}.",
-    MaterializationStatus.SKIPPED: "{what} was skipped: {reason}.",
-    MaterializationStatus.CANCELLED: "{what} was cancelled: {reason}.",
-}
-RUNS: Mapping[RunStatus, str] = {
-    RunStatus.QUEUED: "{what} is queued: it waits for its turn.",
-    RunStatus.RUNNING: "{what} is in progress since {began}.",
-    RunStatus.WAITING_APPROVAL: "{what} waits for people to decide, and holds no slot.",
-    RunStatus.SUCCESS: "{what} ended well, {duration:g} s after it began.",
-    RunStatus.FAILED: "{what} failed: {error}.",
-    RunStatus.CANCELLED: "{what} was cancelled: {reason}.",
-}
-ASSETS: Mapping[Staleness | None, str] = {
-    None: "{what} is up to date: {made}.",
-    Staleness.NEVER_MATERIALIZED: "{what} is stale: {never}.",
-    Staleness.CODE_VERSION_CHANGED: "{what} is stale: its code version is {version} now, and {made} with {before}.",
-    Staleness.UPSTREAM_NEVER_MATERIALIZED: "{what} is stale: {upstream}; {made}.",
-    Staleness.UPSTREAM_NEWER: "{what} is stale: {upstream} has another value than the one that it was made from; "
-    "{made}.",
-    Staleness.FRESHNESS_PASSED: "{what} is stale: {made}, longer than {freshness} ago.",
-}
-DELIVERIES: Mapping[DeliveryStatus, str] = {
-    DeliveryStatus.PENDING: "{what} is due at {due}.",
-    DeliveryStatus.DELIVERED: "{what} was delivered, by attempt {attempts}.",
-    DeliveryStatus.FAILED: "{what} is parked after {attempts} attempts: {error}.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +52,7 @@ class Why:
     """An answer; its text is the sentence.
 
     Attributes:
-        kind: `tick`, `evaluation`, `conflict`, `run`, `materialization`, `delivery` or `asset`.
+        kind: `tick`, `evaluation`, `conflict`, `run`, `materialization`, `delivery`, `approval` or `asset`.
         status: the row's; of a conflict, `conflict`; of an asset `fresh` or `stale`.
         item: the row; of an asset how it stands.
         stale: whether the value of an asset's partition is stale, or was never made.
@@ -122,9 +71,12 @@ class Why:
 
 
 def why(services: Services, item: Item | str, partition: Partition = None) -> Why:
-    """What the store says of a row, or of the run, evaluation or tick of an id; of a queued run what it waits for.
+    """What the store says of a row, or of that of an id: a run's, evaluation's, tick's or approval's.
 
-    Of the name of an asset, why its value for the partition was made, was not made, or is stale.
+    Of a queued run also what it waits for.
+
+    Of the name of an asset, why its value for the partition was made, was not made, or is stale; of the name of a
+    schedule or sensor that is no asset's, what its newest tick or evaluation says.
 
     Raises:
         ValidationError: there is none, or it is no row that has an answer.
@@ -132,7 +84,7 @@ def why(services: Services, item: Item | str, partition: Partition = None) -> Wh
     """
     if isinstance(item, str) and (partition is not None or item in services.catalog.assets):
         return why_of(state_of(services, item, partition))
-    found = services.database.read(lambda connection: _found(connection, item)) if isinstance(item, str) else item
+    found = _of_id(services, item) if isinstance(item, str) else item
     answer = why_of(found)
     reason = waits_for(services, found) if isinstance(found, Run) else None
     if reason is None:
@@ -143,12 +95,24 @@ def why(services: Services, item: Item | str, partition: Partition = None) -> Wh
     return replace(answer, reason=reason, sentence=sentence)
 
 
-def _found(connection: Connection, identifier: str) -> Item:
-    item = find(connection, identifier) or find_evaluation(connection, identifier) or tick_of(connection, identifier)
+def _of_id(services: Services, identifier: str) -> Item:
+    item = services.database.read(lambda connection: _found(connection, identifier))
     if item is None:
-        expected = "expected a row, or the id of a run, an evaluation or a tick that there is"
-        raise ValidationError(f"{expected}, got: {shown(identifier)}")
+        expected = (
+            "expected a row, the name of an asset, of a schedule with a tick or of a sensor with an evaluation, or the "
+            "id of a run, an evaluation, a tick or an approval that there is"
+        )
+        hint = did_you_mean(identifier, services.catalog.assets)
+        raise ValidationError(f"{expected}, got: {shown(identifier)}{hint}")
     return item
+
+
+def _found(connection: Connection, identifier: str) -> Item | None:
+    return next((found for look in _LOOKS if (found := look(connection, identifier)) is not None), None)
+
+
+def _newest_evaluation(connection: Connection, sensor: str) -> EvaluationRow | None:
+    return next(iter(history(connection, sensor, limit=1)), None)
 
 
 def why_of(item: Item) -> Why:
@@ -159,8 +123,8 @@ def why_of(item: Item) -> Why:
     """
     answer = _ANSWERS.get(type(item))
     if answer is None:
-        expected = "expected a tick, an evaluation, a conflict, a run, a materialization, a delivery, or an id"
-        raise ValidationError(f"{expected}, got: {shown(item)}")
+        expected = "expected a tick, an evaluation, a conflict, a run, a materialization, a delivery, an approval"
+        raise ValidationError(f"{expected}, an asset, or an id, got: {shown(item)}")
     return answer(item)
 
 
@@ -259,6 +223,20 @@ def _delivery(row: Delivery) -> Why:
     return Why("delivery", str(row.id), row.status, row.error, sentence, row)
 
 
+def _approval(row: Approval) -> Why:
+    deadline = "" if row.deadline is None else f"; {DEADLINES[row.on_timeout]} at {_at(row.deadline)}"
+    words = {
+        "what": f"Approval {row.id} of {_subject(row.asset, row.partition)} in run {row.run_id}",
+        "message": _cut(row.message),
+        "asked": _at(row.requested_at),
+        "deadline": deadline if row.status is ApprovalStatus.PENDING else "",
+        "by": row.by,
+        "decided": _at(row.decided_at),
+        "because": f": {_cut(row.reason)}" if row.reason else "",
+    }
+    return Why("approval", row.id, row.status, row.reason, APPROVALS[row.status].format(**words), row)
+
+
 def _asset(state: AssetState) -> Why:
     partition, made, newest = encode_partition(state.partition), state.made, state.newest
     words = {
@@ -297,7 +275,12 @@ def _upstream(state: AssetState) -> str:
     return place if newer else f"{place}, of which it is made, has no value"
 
 
+_LOOKS: Sequence[Callable[[Connection, str], Item | None]] = (
+    *(find, find_evaluation, tick_of, approvals.find),
+    *(newest_tick, _newest_evaluation),
+)
 _ANSWERS: Mapping[type, Callable[[Any], Why]] = {
+    Approval: _approval,
     AssetState: _asset,
     Conflict: _conflict,
     Delivery: _delivery,

@@ -9,6 +9,7 @@ the epoch, offsets whole seconds east of UTC.
 """
 
 import struct
+from bisect import bisect_right
 from calendar import isleap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +18,22 @@ from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
 from itertools import pairwise
+from operator import attrgetter
 from pkgutil import get_data
 from zoneinfo import ZoneInfo
 
 from flowstone.errors import CronError, did_you_mean, shown
 
-__all__ = ["FIRST_INSTANT", "LAST_INSTANT", "Segment", "segments", "tzdata_version", "zone"]
+__all__ = [
+    "FIRST_INSTANT",
+    "LAST_INSTANT",
+    "Segment",
+    "first_instant",
+    "segment_at",
+    "segments",
+    "tzdata_version",
+    "zone",
+]
 
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 DAY = 86_400
@@ -32,6 +43,8 @@ FIRST_INSTANT = (date.min.toordinal() - EPOCH_DAY) * DAY
 """0001-01-01T00:00:00Z, the first whole second that a datetime can name."""
 LAST_INSTANT = (date.max.toordinal() - EPOCH_DAY + 1) * DAY - 1
 """9999-12-31T23:59:59Z, the last one."""
+
+TABLED_YEAR = 2100  # one table of a zone serves all instants that are met in practice
 
 _zones: dict[str, ZoneInfo] = {}
 
@@ -113,6 +126,33 @@ def segments(name: str, until: int) -> tuple[Segment, ...]:
     kept = [0, *(i for i in range(1, len(starts)) if offsets[i] != offsets[i - 1])]
     ends = [*(starts[i] for i in kept[1:]), end]
     return tuple(Segment(starts[i], stop, offsets[i]) for i, stop in zip(kept, ends, strict=True))
+
+
+def segment_at(name: str, instant: int) -> Segment:
+    """Return the segment of a zone that an instant lies in.
+
+    Raises:
+        CronError: see `zone`.
+    """
+    # A table ends with its year, which is no change of the clock: it reaches past the instant asked for.
+    table = segments(name, min(max(TABLED_YEAR, 1972 + instant // (365 * DAY)), date.max.year))
+    return table[bisect_right(table, instant, key=attrgetter("start")) - 1]
+
+
+def first_instant(name: str, wall: datetime) -> datetime:
+    """Return the first instant, in UTC, at which a zone's wall clock shows this time or, where it is skipped, more.
+
+    Raises:
+        CronError: see `zone`.
+        OverflowError: the instant leaves the years 1 to 9999.
+
+    >>> first_instant("America/Sao_Paulo", datetime(2018, 11, 4)).isoformat()
+    '2018-11-04T03:00:00+00:00'
+    """
+    instant = wall.replace(tzinfo=zone(name), fold=0).astimezone(UTC)
+    if instant.astimezone(zone(name)).replace(tzinfo=None) == wall:
+        return instant
+    return datetime.fromtimestamp(segment_at(name, int(instant.timestamp())).start, UTC)
 
 
 def _changes(known: ZoneInfo, name: str, until: int) -> Iterator[int]:

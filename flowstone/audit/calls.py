@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from flowstone.audit.store import AuditRow, page
+from flowstone.errors import ValidationError, shown
 from flowstone.state.database import Database
 from flowstone.state.page import Page
 
@@ -27,11 +28,13 @@ class AuditLog:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[AuditRow]:
-        """Rows newest first, a page at a time.
+        """Rows newest first, a page at a time; those at `since`, an aware instant, and later ones.
 
         Raises:
-            ValidationError: a cursor that no page gave, or a limit below 1.
+            ValidationError: a cursor that no page gave, a limit below 1, or a `since` that is no aware instant.
         """
+        if since is not None and not isinstance(since, datetime):
+            raise ValidationError(f"expected since to be an aware datetime, got: {shown(since)}", option="since")
         return self._database.read(
             lambda connection: page(
                 connection,

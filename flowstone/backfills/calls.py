@@ -10,16 +10,16 @@ from actors import AskTimeout
 from flowstone.audit.store import record
 from flowstone.audit.who import who
 from flowstone.backfills import decisions, store
-from flowstone.backfills.backfill import Backfill, BackfillPartition, BackfillStatus
+from flowstone.backfills.backfill import Backfill, BackfillPartition, BackfillStatus, PartitionStatus
 from flowstone.backfills.decisions import Decision
 from flowstone.backfills.driver import go_on, waiting_key
 from flowstone.backfills.partitions import asked_partitions
-from flowstone.core.checks import check_int
+from flowstone.core.checks import check_bool, check_int, check_status
 from flowstone.core.names import check_name
 from flowstone.core.partitions import encode_partition
 from flowstone.core.run_key import fingerprint
 from flowstone.durations import seconds
-from flowstone.errors import TimeoutExceeded, ValidationError, shown
+from flowstone.errors import TimeoutExceeded, ValidationError
 from flowstone.failpoints import failpoint
 from flowstone.runs import decisions as of_runs
 from flowstone.runs.services import Services
@@ -63,8 +63,7 @@ class Backfills:
         """
         services, actor, identifier = self._services, who(by), self._identifier(id)
         check_int("max_parallel", max_parallel, minimum=1)
-        if not isinstance(force, bool):
-            raise ValidationError(f"expected force to be True or False, got: {shown(force)}")
+        check_bool("force", force)
         asked = asked_partitions(services.catalog, asset, partitions)
         meant = fingerprint(services.catalog.select(asset), asked)
         encoded = [encode_partition(partition) for partition in asked]
@@ -111,8 +110,7 @@ class Backfills:
         Raises:
             ValidationError: a cursor that no page gave, a limit below 1, or an unknown status.
         """
-        if status is not None and status not in set(BackfillStatus):
-            raise ValidationError(f"expected status to be one of {', '.join(BackfillStatus)}, got: {shown(status)}")
+        check_status(status, BackfillStatus)
         return self._services.database.read(
             lambda connection: store.list_backfills(connection, status=status, limit=limit, cursor=cursor)
         )
@@ -122,7 +120,9 @@ class Backfills:
 
         Raises:
             BackfillNotFound: there is no such backfill.
+            ValidationError: an unknown status.
         """
+        check_status(status, PartitionStatus)
         self.get(id)
         return self._services.database.read(lambda connection: store.partitions(connection, id, status))
 
@@ -180,6 +180,7 @@ class Backfills:
         Raises:
             BackfillNotFound: there is no such backfill.
             TimeoutExceeded: `timeout` (a duration in real time) passed; the backfill goes on.
+            RuntimeStopped: the runtime ended first; the backfill goes on when it is started again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         deadline = None if limit is None else time.monotonic() + limit
@@ -195,6 +196,7 @@ class Backfills:
                     progress(row)
                 if row.finished:
                     return row
+                services.waiters.check_open()
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 look = LOOK if "backfills" in services.directory else LOOK_BESIDE
                 future.get(timeout=look if left is None else min(look, left))

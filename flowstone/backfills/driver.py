@@ -78,7 +78,7 @@ def go_on(services: Services, identifier: str) -> None:
 
 def waiting_key(identifier: str) -> str:
     """Under which key one waits for news of a backfill."""
-    return NEWS + identifier
+    return f"{NEWS}{identifier}"
 
 
 class Backfills(Actor):

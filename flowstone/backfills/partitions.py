@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from flowstone.core.catalog import Catalog
+from flowstone.core.dynamic_sets import bind
 from flowstone.core.partition_sets import Daily, PartitionSet
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.time_sets import split_range
@@ -44,7 +45,7 @@ def _values(catalog: Catalog, asset: str, given: Any) -> Iterable[object]:
     if isinstance(given, int | date | datetime):
         return [given]
     if isinstance(given, PartitionSet):
-        return given.keys()
+        return (bind(given, catalog.dynamic) or given).keys()
     if given is None or not isinstance(given, Iterable):
         expected = 'expected partitions to be a range such as "2025-01-01..2025-01-31", a list, or a partition set'
         raise ValidationError(f"{expected}, got: {shown(given)}")

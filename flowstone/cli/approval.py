@@ -26,7 +26,7 @@ def approval() -> None:
 def list_(context: click.Context) -> None:
     """List what waits for a decision, the oldest question first."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_rows(client.approvals.list_pending(), APPROVAL, as_json=settings.json)
 
 
@@ -36,7 +36,7 @@ def list_(context: click.Context) -> None:
 def show(context: click.Context, id: str) -> None:
     """Show one approval, decided or not."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.approvals.get(id), APPROVAL, as_json=settings.json)
 
 
@@ -48,7 +48,7 @@ def show(context: click.Context, id: str) -> None:
 def approve(context: click.Context, id: str, reason: str | None, by: str | None) -> None:
     """Let the asset go on."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.approvals.approve(id, by=by, reason=reason), APPROVAL, as_json=settings.json)
 
 
@@ -60,7 +60,7 @@ def approve(context: click.Context, id: str, reason: str | None, by: str | None)
 def reject(context: click.Context, id: str, reason: str | None, by: str | None) -> None:
     """Let the asset fail."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.approvals.reject(id, by=by, reason=reason), APPROVAL, as_json=settings.json)
 
 
@@ -73,7 +73,7 @@ def reject(context: click.Context, id: str, reason: str | None, by: str | None) 
 def modify(context: click.Context, id: str, payload: Any, reason: str | None, by: str | None) -> None:
     """Let the asset go on with something to heed."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         row = client.approvals.modify(id, payload=payload, by=by, reason=reason)
         print_row(row, APPROVAL, as_json=settings.json)
 
@@ -86,5 +86,5 @@ def modify(context: click.Context, id: str, payload: Any, reason: str | None, by
 def escalate(context: click.Context, id: str, reason: str | None, by: str | None) -> None:
     """Pass the question on: another deadline, as far away as the first one was."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.approvals.escalate(id, by=by, reason=reason), APPROVAL, as_json=settings.json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from flowstone.cli.kinds import ASSET, LINEAGE, RECORD
 from flowstone.cli.loading import client_of, load_pipeline
 from flowstone.cli.options import ASSET_NAME
 from flowstone.cli.output import print_json, print_row, print_rows
+from flowstone.cli.partition import Reader
 from flowstone.cli.settings import Group, Settings, settings_of
 from flowstone.cli.why import print_why
 from flowstone.cli.work import worker_of
@@ -20,7 +22,9 @@ from flowstone.core.drawing import as_mermaid, as_svg, as_text
 __all__ = ["asset"]
 
 DRAWINGS: Mapping[str, Callable[..., str]] = {"text": as_text, "mermaid": as_mermaid, "svg": as_svg}
-ASSET_PARTITION = click.option("--partition", metavar="P", help="Read by the asset's partition set.")
+ASSET_PARTITION = click.option(
+    "--partition", metavar="P", help="As its set reads it; without one 2025-01-15 is the day, i:42 the number."
+)
 
 
 @click.group(cls=Group)
@@ -48,9 +52,10 @@ def materialize(
 ) -> None:
     """Make an asset or a selection and wait: by the service that holds the store, else in this process."""
     settings = settings_of(context)
+    asked = f"+{name}" if upstream else name
     with worker_of(settings) as at:
-        asked = f"+{name}" if upstream else name
-        record = at.materialize(asked, partition, force=force, **({} if run_key is None else {"run_key": run_key}))
+        wanted = Reader.of(at, settings).meant(asked, partition)
+        record = at.materialize(asked, wanted, force=force, **({} if run_key is None else {"run_key": run_key}))
     print_row(record, RECORD, as_json=settings.json)
 
 
@@ -69,8 +74,9 @@ def materialize(
 def lineage(context: click.Context, name: str, partition: str | None, direction: str, depth: int | None) -> None:
     """Show from what a value was made, or what was made from it."""
     settings = settings_of(context)
-    with client_of(settings) as client:
-        nodes = getattr(client.lineage, direction)(name, partition, depth=depth)
+    with client_of(settings, looks=True) as client:
+        walk = partial(getattr(client.lineage, direction), name, depth=depth)
+        nodes = walk(Reader.of(client, settings).looked_for(name, partition, walk))
         print_rows(nodes, LINEAGE, as_json=settings.json)
 
 
@@ -81,9 +87,8 @@ def lineage(context: click.Context, name: str, partition: str | None, direction:
 def why(context: click.Context, name: str, partition: str | None) -> None:
     """Say why an asset's value was made, was not made, or is stale."""
     settings = settings_of(context)
-    with client_of(settings, needs_app=True) as client:
-        Catalog(load_pipeline(settings).assets).asset(name)
-        print_why(client.why(name, partition), settings)
+    with client_of(settings, needs_app=True, looks=True) as client:
+        print_why(client.why(name, Reader.of(client, settings).made(name, partition)), settings)
 
 
 @asset.command()
@@ -102,19 +107,20 @@ def graph(
     pipeline.check()
     catalog = Catalog(pipeline.assets)
     names = catalog.select(selection)
-    statuses = _statuses(settings, selection, partition) if status or partition is not None else {}
+    statuses = _statuses(settings, catalog, selection, partition) if status or partition is not None else {}
+    if output is not None:
+        output.write_text(f"{DRAWINGS[drawing](catalog.graph, assets=names, statuses=statuses)}\n", "utf-8")
     if settings.json:
         needs = catalog.graph.dependencies
         print_json([{"name": each, "depends_on": needs(each), "status": statuses.get(each)} for each in names])
-        return
-    drawn = DRAWINGS[drawing](catalog.graph, assets=names, statuses=statuses)
-    if output is None:
-        click.echo(drawn)
-    else:
-        output.write_text(f"{drawn}\n", "utf-8")
+    elif output is None:
+        click.echo(DRAWINGS[drawing](catalog.graph, assets=names, statuses=statuses))
 
 
-def _statuses(settings: Settings, selection: str, partition: str | None) -> dict[str, str]:
+def _statuses(settings: Settings, catalog: Catalog, selection: str, partition: str | None) -> dict[str, str]:
     """How each asset stands, of those of which it is a partition."""
-    with client_of(settings, needs_app=True) as client:
-        return client.statuses(selection, partition)
+    with client_of(settings, needs_app=True, looks=True) as client:
+        if catalog.partition_set(selection) is not None:
+            return client.statuses(selection, partition)
+        wanted = Reader(client, catalog).made(catalog.select(selection)[-1], partition)
+        return client.statuses(selection, wanted)

@@ -12,6 +12,7 @@ from flowstone.cli.kinds import BACKFILL, BACKFILL_PARTITION
 from flowstone.cli.loading import client_of
 from flowstone.cli.options import ASSET_NAME, BY, page_options, status_option
 from flowstone.cli.output import print_json, print_row, print_rows
+from flowstone.cli.partition import Reader
 from flowstone.cli.settings import Group, Settings, settings_of
 from flowstone.cli.work import worker_of
 
@@ -51,9 +52,9 @@ def start(
 ) -> int:
     """Make an asset or selection for many partitions, and follow it."""
     settings = settings_of(context)
-    asked = partitions.split(",") if "," in partitions else partitions
     worker = client_of(settings, needs_app=True) if detach else worker_of(settings)
     with worker as at:
+        asked = Reader.of(at, settings).asked(name, partitions)
         row = at.backfills.start(name, asked, max_parallel=max_parallel, force=force, id=id, by=by)
         return _told(row if detach else _followed(at.backfills, row.id), settings)
 
@@ -64,8 +65,21 @@ def start(
 def wait(context: click.Context, id: str) -> int:
     """Follow a backfill to its end; where no service makes it, make it."""
     settings = settings_of(context)
+    with client_of(settings, needs_app=True, looks=True) as client:
+        client.backfills.get(id)
     with worker_of(settings) as at:
         return _told(_followed(at.backfills, id), settings)
+
+
+@backfill.command("list")
+@status_option(BackfillStatus)
+@page_options
+@click.pass_context
+def list_(context: click.Context, status: str | None, limit: int, cursor: str | None) -> None:
+    """List all backfills, newest first."""
+    settings = settings_of(context)
+    with client_of(settings, looks=True) as client:
+        print_rows(client.backfills.list(status=status, limit=limit, cursor=cursor), BACKFILL, as_json=settings.json)
 
 
 @backfill.command()
@@ -75,12 +89,11 @@ def wait(context: click.Context, id: str) -> int:
 @click.pass_context
 def status(context: click.Context, id: str | None, status: str | None, limit: int, cursor: str | None) -> None:
     """Show a backfill with the partitions that failed; without an ID, list all, newest first."""
+    if id is None:
+        context.invoke(list_, status=status, limit=limit, cursor=cursor)
+        return
     settings = settings_of(context)
-    with client_of(settings) as client:
-        if id is None:
-            rows = client.backfills.list(status=status, limit=limit, cursor=cursor)
-            print_rows(rows, BACKFILL, as_json=settings.json)
-            return
+    with client_of(settings, looks=True) as client:
         row = client.backfills.get(id)
         lost = client.backfills.partitions(id, status=PartitionStatus.FAILED)
     if settings.json:
@@ -98,7 +111,7 @@ def status(context: click.Context, id: str | None, status: str | None, limit: in
 def pause(context: click.Context, id: str, by: str | None) -> None:
     """Ask for no more runs; those under way go on."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.backfills.pause(id, by=by), BACKFILL, as_json=settings.json)
 
 
@@ -109,7 +122,7 @@ def pause(context: click.Context, id: str, by: str | None) -> None:
 def resume(context: click.Context, id: str, by: str | None) -> None:
     """Let a paused backfill go on."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.backfills.resume(id, by=by), BACKFILL, as_json=settings.json)
 
 
@@ -120,7 +133,7 @@ def resume(context: click.Context, id: str, by: str | None) -> None:
 def cancel(context: click.Context, id: str, by: str | None) -> None:
     """End a backfill and its runs."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.backfills.cancel(id, by=by), BACKFILL, as_json=settings.json)
 
 
@@ -131,8 +144,12 @@ def cancel(context: click.Context, id: str, by: str | None) -> None:
 def retry(context: click.Context, id: str, by: str | None) -> None:
     """Try the partitions that failed again, as new runs."""
     settings = settings_of(context)
-    with client_of(settings) as client:
+    with client_of(settings, looks=True) as client:
         print_row(client.backfills.retry_failed(id, by=by), BACKFILL, as_json=settings.json)
+
+
+# By the name of the call too, as people know it who come from Python.
+backfill.add_command(retry, "retry-failed")
 
 
 def _followed(group: Backfills, id: str) -> Backfill:

@@ -7,10 +7,10 @@ from flowstone.cli.loading import load_pipeline, require_store
 from flowstone.cli.options import DURATION
 from flowstone.cli.output import print_json, print_table
 from flowstone.cli.settings import Command, settings_of
-from flowstone.cli.vitals import Vitals, vitals
 from flowstone.health import HealthStatus
 from flowstone.state.database import Database
 from flowstone.state.url import Kind, place_of
+from flowstone.vitals import Vitals, vitals
 
 __all__ = ["health"]
 

@@ -8,6 +8,7 @@ __all__ = [
     "AUDIT",
     "BACKFILL",
     "BACKFILL_PARTITION",
+    "CONFLICT",
     "DEAD_LETTER",
     "EVALUATION",
     "EVENT",
@@ -65,6 +66,11 @@ RUN = RowKind(
     "runs, newest first",
     _RUN,
     ("run_id", "status", "asset", "partition", "attempt", "requested_at", "error"),
+)
+CONFLICT = RowKind(
+    "conflicts of run keys, newest first",
+    ("run_key", "existing_fingerprint", "requested_fingerprint", "source", "at"),
+    ("at", "source", "run_key", "existing_fingerprint", "requested_fingerprint"),
 )
 MATERIALIZATION = RowKind(
     "assets of the run",

@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
+import click
+
 from flowstone.cli.settings import Settings
 from flowstone.client import Client
 from flowstone.errors import ConfigError, FlowstoneError, StoreUnavailable, did_you_mean, shown
@@ -31,8 +33,10 @@ def load_pipeline(settings: Settings) -> Pipeline:
     return _pipeline(_module(module_name), attribute)
 
 
-def client_of(settings: Settings, *, needs_app: bool = False) -> Client:
+def client_of(settings: Settings, *, needs_app: bool = False, looks: bool = False) -> Client:
     """A client of the store, for what the pipeline defines too when one is named.
+
+    Who only `looks`, at a store that is not there yet, gets a client of an empty one in memory, and stderr says so.
 
     Raises:
         ConfigError: a pipeline is needed and none is named, or the one that is named can't be loaded.
@@ -40,7 +44,14 @@ def client_of(settings: Settings, *, needs_app: bool = False) -> Client:
     """
     if not (needs_app or settings.config.app):
         return store_client(settings)
-    return Client(load_pipeline(settings), config=settings.config)
+    pipeline = load_pipeline(settings)
+    try:
+        require_store(settings.config.store)
+    except StoreUnavailable as missing:
+        if looks:
+            click.echo(str(missing), err=True)
+            return Client(pipeline, store="memory://", config=settings.config)
+    return Client(pipeline, config=settings.config)
 
 
 def store_client(settings: Settings) -> Client:
@@ -81,12 +92,12 @@ def _module(name: str) -> ModuleType:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    # Any exception of the user's module ends here, as one error that names its place.
-    except Exception as error:
+    # Whatever the user's module raises ends here, as one error that names its place; so does a script that exits.
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"--app: module {name!r} can't be imported: {_told(error)}", module=name) from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and "importlib" not in frames[-1].filename else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -12,9 +12,9 @@ import click
 
 from flowstone import durations
 from flowstone.cli.loading import load_pipeline, names_in
+from flowstone.cli.partition import readings
 from flowstone.cli.settings import settings_of
 from flowstone.client import Client
-from flowstone.core.partitions import decode_partition
 from flowstone.errors import FlowstoneError, PartitionError, ValidationError, shown
 
 __all__ = [
@@ -74,17 +74,18 @@ class JsonText(click.ParamType[Any]):
             self.fail(f"expected JSON, got: {shown(value)} ({error}); quote it for the shell: '\"text\"'", param, ctx)
 
 
-class PartitionText(click.ParamType[Any]):
+class PartitionText(click.ParamType[str]):
     """A partition to look for, as rows show it or as the store holds it."""
 
     name = "partition"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The date or instant that the text looks like, else the text."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text; one that begins as the store's own form does, and is none, is refused."""
         try:
-            return decode_partition(value)
+            readings(value)
         except PartitionError as error:
             self.fail(str(error), param, ctx)
+        return str(value)
 
 
 INSTANT, DURATION, JSON = Instant(), Duration(), JsonText()
@@ -107,6 +108,9 @@ def _assets(context: click.Context, parameter: click.Parameter, incomplete: str)
         return []
 
 
+MOST_ROWS = 1_000_000
+"""Of a page."""
+
 ASSET_NAME = click.argument("name", shell_complete=_assets)
 PARTITION = click.option("--partition", type=PartitionText(), metavar="P", help="Only those of this partition.")
 BY = click.option("--by", metavar="WHO", help="Who acts, for the audit; you by default.")
@@ -121,5 +125,6 @@ def status_option(statuses: type[StrEnum]) -> Decorator:
 def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--limit` and `--cursor`: which page of a history."""
     cursor = click.option("--cursor", metavar="CURSOR", help="Go on where an earlier page ended.")
-    limit = click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows of a page.")
+    size = click.IntRange(1, MOST_ROWS)
+    limit = click.option("--limit", type=size, default=50, show_default=True, help="Rows of a page.")
     return limit(cursor(function))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flowstone.core.partitions import partition_text
 from flowstone.state.page import Page
 
 __all__ = ["RowKind", "print_error", "print_json", "print_row", "print_rows", "print_table"]
@@ -51,7 +52,7 @@ def print_rows(rows: Sequence[object], kind: RowKind, *, as_json: bool) -> None:
     if as_json:
         print_json([kind.document(row) for row in rows])
     else:
-        cells = ([getattr(row, column) for column in kind.columns] for row in rows)
+        cells = ([_shown(row, column) for column in kind.columns] for row in rows)
         print_table(kind.title, [column.replace("_", " ") for column in kind.columns], cells)
     if isinstance(rows, Page) and rows.next_cursor is not None:
         click.echo(f"there is more: --cursor {rows.next_cursor}", err=True)
@@ -59,11 +60,11 @@ def print_rows(rows: Sequence[object], kind: RowKind, *, as_json: bool) -> None:
 
 def print_row(row: object, kind: RowKind, *, as_json: bool) -> None:
     """Prints one row as a document, or as a line for each attribute that has a value."""
-    document = kind.document(row)
     if as_json:
-        print_json(document)
+        print_json(kind.document(row))
     else:
-        told = ((name.replace("_", " "), value) for name, value in document.items() if value is not None)
+        shown = ((name, _shown(row, name)) for name in kind.attributes)
+        told = ((name.replace("_", " "), value) for name, value in shown if value is not None)
         print_table(None, None, told)
 
 
@@ -89,6 +90,12 @@ def print_table(title: str | None, columns: Sequence[str] | None, rows: Iterable
     if title is not None:
         console.print(Text(title, style="italic"))
     (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)
+
+
+def _shown(row: object, attribute: str) -> object:
+    """What a cell shows of a row; of a partition what `--partition` takes."""
+    value = getattr(row, attribute)
+    return partition_text(value) if attribute == "partition" and isinstance(value, tuple) else value
 
 
 def _as_json(value: object) -> object:

@@ -1,13 +1,15 @@
-"""`flowstone runs`: the runs of a store, how to end one, and how to ask for another like it."""
+"""`flowstone runs`: the runs of a store, how to end one, how to ask for another like it, and who was refused one."""
+
+from functools import partial
 
 import click
 
-from flowstone.cli.kinds import MATERIALIZATION, RUN
+from flowstone.cli.kinds import CONFLICT, MATERIALIZATION, RUN
 from flowstone.cli.loading import client_of, store_client
 from flowstone.cli.options import BY, PARTITION, page_options, status_option
 from flowstone.cli.output import print_json, print_row, print_rows
+from flowstone.cli.partition import found
 from flowstone.cli.settings import Group, settings_of
-from flowstone.core.partitions import Partition
 from flowstone.core.run import RunStatus
 from flowstone.errors import ValidationError
 
@@ -16,7 +18,7 @@ __all__ = ["runs"]
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List, show, cancel and retry runs."""
+    """List, show, cancel and retry runs; list conflicts of run keys."""
 
 
 @runs.command("list")
@@ -29,15 +31,17 @@ def list_(
     context: click.Context,
     status: str | None,
     asset: str | None,
-    partition: Partition,
+    partition: str | None,
     limit: int,
     cursor: str | None,
 ) -> None:
     """List runs, newest first."""
     settings = settings_of(context)
     with store_client(settings) as client:
-        found = client.runs.list(status=status, asset=asset, partition=partition, limit=limit, cursor=cursor)
-        print_rows(found, RUN, as_json=settings.json)
+        listed = partial(client.runs.list, asset=asset)
+        wanted = found(partition, lambda reading: listed(partition=reading, limit=1))
+        rows = listed(status=status, partition=wanted, limit=limit, cursor=cursor)
+        print_rows(rows, RUN, as_json=settings.json)
 
 
 @runs.command()
@@ -79,5 +83,15 @@ def cancel(context: click.Context, run_id: str, reason: str, by: str | None) -> 
 def retry(context: click.Context, run_id: str, by: str | None) -> None:
     """Ask for a run like one that has finished; the service makes it, at once or when it is started."""
     settings = settings_of(context)
-    with client_of(settings, needs_app=True) as client:
+    with client_of(settings, needs_app=True, looks=True) as client:
         print_row(client.runs.retry(run_id, by=by), RUN, as_json=settings.json)
+
+
+@runs.command()
+@page_options
+@click.pass_context
+def conflicts(context: click.Context, limit: int, cursor: str | None) -> None:
+    """List requests that were refused since their run key stands for another run, newest first."""
+    settings = settings_of(context)
+    with store_client(settings) as client:
+        print_rows(client.runs.conflicts(limit=limit, cursor=cursor), CONFLICT, as_json=settings.json)

@@ -1,6 +1,7 @@
 """`flowstone schedule`: what is due when, and what became of it, while a service runs or not."""
 
 from datetime import datetime
+from functools import partial
 from types import EllipsisType
 
 import click
@@ -9,6 +10,7 @@ from flowstone.cli.kinds import SCHEDULE, TICK
 from flowstone.cli.loading import client_of
 from flowstone.cli.options import BY, INSTANT, PARTITION, name_argument, page_options, status_option
 from flowstone.cli.output import print_json, print_row, print_rows, print_table
+from flowstone.cli.partition import Reader, found
 from flowstone.cli.settings import Group, settings_of
 from flowstone.core.partitions import Partition
 from flowstone.schedules.policies import TickStatus
@@ -56,8 +58,10 @@ def preview(context: click.Context, name: str, count: int) -> None:
 def trigger(context: click.Context, name: str, partition: str | None, at: datetime | None, by: str | None) -> int:
     """Make a tick of a schedule, and its run, now."""
     settings = settings_of(context)
-    wanted: Partition | EllipsisType = ... if partition is None else partition
     with client_of(settings, needs_app=True) as client:
+        wanted: Partition | EllipsisType = ...
+        if partition is not None:
+            wanted = Reader.of(client, settings).meant(client.schedules.get(name).target, partition)
         tick = client.schedules.trigger(name, partition=wanted, at=at, by=by)
     print_row(tick, TICK, as_json=settings.json)
     return int(tick.status is TickStatus.FAILED)
@@ -92,10 +96,12 @@ def resume(context: click.Context, name: str, by: str | None) -> None:
 @page_options
 @click.pass_context
 def history(
-    context: click.Context, name: str, status: str | None, partition: Partition, limit: int, cursor: str | None
+    context: click.Context, name: str, status: str | None, partition: str | None, limit: int, cursor: str | None
 ) -> None:
     """Show the ticks of a schedule, newest first."""
     settings = settings_of(context)
     with client_of(settings) as client:
-        ticks = client.schedules.history(name, status=status, partition=partition, limit=limit, cursor=cursor)
-        print_rows(ticks, TICK, as_json=settings.json)
+        ticks = partial(client.schedules.history, name)
+        wanted = found(partition, lambda reading: ticks(partition=reading, limit=1))
+        rows = ticks(status=status, partition=wanted, limit=limit, cursor=cursor)
+        print_rows(rows, TICK, as_json=settings.json)

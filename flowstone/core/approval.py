@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowstone.durations import seconds
-from flowstone.errors import ValidationError, shown
+from flowstone.errors import ValidationError, shown, storable
 
-__all__ = ["ApprovalStatus", "Decision", "OnTimeout", "WaitForApproval", "check_json"]
+__all__ = ["ApprovalStatus", "Decision", "OnTimeout", "WaitForApproval", "as_json"]
 
 
 class ApprovalStatus(enum.StrEnum):
@@ -53,8 +53,8 @@ class WaitForApproval:
     on_timeout: Any = OnTimeout.EXPIRE
 
     def __post_init__(self) -> None:
-        _check_message(self.message)
-        check_json("context of an approval", self.context)
+        object.__setattr__(self, "message", _message(self.message))
+        object.__setattr__(self, "context", as_json("context of an approval", self.context))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", seconds(self.timeout, "timeout", minimum=0.001))
         object.__setattr__(self, "on_timeout", _on_timeout(self.on_timeout))
@@ -73,21 +73,25 @@ class Decision:
     reason: str | None = None
 
 
-def check_json(what: str, value: Any) -> None:
-    """Check that JSON has a form for a value.
+def as_json(what: str, value: Any) -> Any:
+    """A value as it comes back from JSON: a copy, so that it stays what was checked.
 
     Raises:
-        ValidationError: it has none.
+        ValidationError: JSON has no form for it.
+
+    >>> as_json("payload", {1: (2, 3)})
+    {'1': [2, 3]}
     """
     try:
-        json.dumps(value, allow_nan=False)
+        return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValidationError(f"expected {what} to be JSON, got: {shown(value)} ({error})") from error
 
 
-def _check_message(given: Any) -> None:
+def _message(given: Any) -> str:
     if not isinstance(given, str) or not given.strip():
         raise ValidationError(f"expected message to tell people what to approve, got: {shown(given)}")
+    return storable(given)
 
 
 def _on_timeout(given: Any) -> OnTimeout:

@@ -19,6 +19,9 @@ from flowstone.errors import FlowstoneError, ValidationError, did_you_mean, show
 
 __all__ = ["Asset", "Retry", "RetryPolicy", "Skip", "call_passing"]
 
+LARGEST_FACTOR = 1000
+"""By which pauses between attempts may grow; the cap has won long before."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -57,8 +60,9 @@ class RetryPolicy:
 
 
 def _factor(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given >= 1:
-        raise ValidationError(f"expected factor to be a number of at least 1, got: {shown(given)}")
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given <= LARGEST_FACTOR:
+        expected = f"expected factor to be a number from 1 to {LARGEST_FACTOR}"
+        raise ValidationError(f"{expected}, got: {shown(given)}")
     return float(given)
 
 

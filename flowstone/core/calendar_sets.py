@@ -13,7 +13,7 @@ from typing import Any
 from flowstone.core.keywords import checked_keywords
 from flowstone.core.time_sets import TimeSet
 from flowstone.errors import PartitionError, shown
-from flowstone.zones import zone
+from flowstone.zones import first_instant, zone
 
 __all__ = ["Daily", "Monthly", "Weekly"]
 
@@ -42,6 +42,10 @@ class _CalendarSet(TimeSet[date]):
 
     def _next(self, key: date) -> date:
         return self._following(key - self._days) + self._days
+
+    def _begin(self, key: date) -> datetime:
+        wall = datetime(key.year, key.month, key.day) + timedelta(seconds=self._offset % _DAY)
+        return first_instant(self.timezone, wall)
 
     def _key_at(self, instant: datetime) -> date:
         local = instant.astimezone(zone(self.timezone)).replace(tzinfo=None)

@@ -5,16 +5,14 @@ keys, the one skipped in spring none, and where a zone moves by half an hour the
 """
 
 import re
-from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from operator import attrgetter
 from typing import Any
 
 from flowstone.core.keywords import checked_keywords
 from flowstone.core.time_sets import TimeSet
 from flowstone.errors import PartitionError, shown
-from flowstone.zones import LAST_INSTANT, Segment, segments, zone
+from flowstone.zones import LAST_INSTANT, Segment, segment_at, zone
 
 __all__ = ["Hourly"]
 
@@ -24,7 +22,6 @@ _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3])(:[0-9]{2}(:[0-9]{2})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TABLED_YEAR = 2100  # one table of a zone serves all instants that are met in practice
 
 
 @checked_keywords
@@ -43,15 +40,19 @@ class Hourly(TimeSet[datetime]):
 
     def _floor(self, bound: datetime) -> datetime:
         epoch = _epoch(bound)
-        segment = self._segment(bound)
+        segment = segment_at(self.timezone, epoch)
         return _instant(max(self._hour(epoch, segment), segment.start))
 
     def _next(self, key: datetime) -> datetime:
-        segment = self._segment(key)
-        following = min(self._hour(_epoch(key), segment) + _HOUR, segment.end)
+        epoch = _epoch(key)
+        segment = segment_at(self.timezone, epoch)
+        following = min(self._hour(epoch, segment) + _HOUR, segment.end)
         if following > LAST_INSTANT:
             raise OverflowError("past the year 9999")
         return _instant(following)
+
+    def _begin(self, key: datetime) -> datetime:
+        return key
 
     def _key_at(self, instant: datetime) -> datetime:
         return self._floor(instant.astimezone(UTC))
@@ -106,11 +107,6 @@ class Hourly(TimeSet[datetime]):
 
     def _hour(self, epoch: int, segment: Segment) -> int:
         return epoch - (epoch + segment.offset - self._offset) % _HOUR
-
-    def _segment(self, instant: datetime) -> Segment:
-        # A table ends with its year, which is no change of the clock: it reaches past the hour asked for.
-        table = segments(self.timezone, min(max(_TABLED_YEAR, instant.year + 2), date.max.year))
-        return table[bisect_right(table, _epoch(instant), key=attrgetter("start")) - 1]
 
 
 def _epoch(instant: datetime) -> int:

@@ -4,8 +4,8 @@
 |---|---|---|
 | no set | anything | the same partition |
 | a set that holds the partition, of the same kind | a set of that kind, or none | the same partition |
-| longer periods | shorter ones | the one period around it |
-| shorter periods | longer ones | all that touch it, in order |
+| longer periods | shorter ones | the one period around it, or around its beginning |
+| shorter periods, or months | longer ones, or weeks | all that touch it, in order |
 | dimensions | dimensions | in each that both name as above, all keys of the others that upstream has |
 | dimensions | one set that fits one of them | as above in that dimension, all keys of the others |
 | one set | dimensions of which one fits it | as above for the part of that dimension |
@@ -18,15 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
-from flowstone.core.partition_sets import PartitionSet
+from flowstone.core.partition_sets import Daily, Hourly, Monthly, PartitionSet, Weekly
 from flowstone.core.partitions import Partition
 from flowstone.core.product_sets import Multi
 from flowstone.core.time_sets import TimeSet
 from flowstone.errors import PartitionError, did_you_mean, shown
 
 __all__ = ["along_dimension", "check_dimension", "check_held", "check_mapping", "upstream_partitions"]
+
+_AROUND: Mapping[type, tuple[type, ...]] = {Hourly: (Daily, Weekly, Monthly), Daily: (Weekly, Monthly)}
+"""The kinds of which one period is around each of the shorter kind. A week may lie in two months."""
 
 
 def upstream_partitions(
@@ -35,7 +38,8 @@ def upstream_partitions(
     """The one partition of the upstream asset, or a list when there may be several.
 
     Raises:
-        PartitionError: the sets have nothing to do with each other, or the upstream one has no ends.
+        PartitionError: the sets have nothing to do with each other, the upstream one has no ends, or it does not hold
+            the one partition that is meant.
 
     >>> from datetime import date
     >>> from flowstone.core.partition_sets import Daily, Monthly
@@ -164,12 +168,12 @@ def _dimensions(partitions: PartitionSet) -> dict[str, PartitionSet]:
 
 
 def _by_time(upstream: TimeSet[Any], own: TimeSet[Any], partition: Partition) -> Partition | list[Partition]:
-    first, last = own.days(own.read(partition))
-    found = upstream.touching(first, last)
-    if len(found) == 1 and upstream.days(found[0])[0] <= first and last <= upstream.days(found[0])[1]:
-        one: Partition = found[0]
-        return one
-    return list(found)
+    key = own.read(partition)
+    found, around = upstream.over(own, key, key), isinstance(upstream, _AROUND.get(type(own), ()))
+    if not found and (around or type(upstream) is type(own)):
+        return check_held(upstream, partition)
+    # The sets alone say whether it is one, so that no week in twelve reaches a function as something else.
+    return cast(Partition, found[0]) if around else list(found)
 
 
 def _strangers(upstream: PartitionSet, own: PartitionSet) -> PartitionError:

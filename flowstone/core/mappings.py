@@ -117,8 +117,7 @@ class Latest:
         if not isinstance(upstream, TimeSet):
             return list(upstream.keys())[-self.count:]
         if isinstance(own, TimeSet):
-            found = upstream.over(own, *2 * (own.read(partition),))
-            end = found[-1] if found else None
+            end = upstream.last_touching(own, own.read(partition))
         else:
             end = upstream.last_over(now)
         return [] if end is None else list(upstream.last(end, self.count))

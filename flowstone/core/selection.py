@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from flowstone.core.graph import Graph
 from flowstone.errors import AssetNotFound, ValidationError, did_you_mean, shown
 
-__all__ = ["select"]
+__all__ = ["closure", "select"]
 
 _SEPARATORS = re.compile(r"[\s,]+")
 _NOTHING = frozenset({"", "tag:"})
@@ -35,6 +35,18 @@ def select(graph: Graph, tags: Mapping[str, Mapping[str, object]], text: str) ->
     (('raw', 'report'), ('raw',))
     """
     return graph.sort(asset for term in _terms(text) for asset in _assets(graph, tags, term))
+
+
+def closure(text: object) -> str:
+    """The selection of all that a text names and depends on.
+
+    Raises:
+        ValidationError: the text, or a part of it, names nothing.
+
+    >>> closure("report, +raw")
+    '+report,+raw'
+    """
+    return ",".join(f"+{term.removeprefix('+')}" for term in _terms(text))
 
 
 def _terms(text: object) -> list[str]:

@@ -129,11 +129,6 @@ class TimeSet(ABC, Generic[K]):
             return day, day
         return key, self._next(key) - timedelta(days=1)
 
-    def touching(self, first: date, last: date) -> list[K]:
-        """The partitions of the set that touch the local days from `first` to `last`, in order."""
-        begin, end = self._floor(self._bound(first, is_end=False)), self._bound(last, is_end=True)
-        return [key for key in self._walk(begin, end) if self._within(key)]
-
     def shifted(self, key: K, steps: int) -> K:
         """The partition so many steps after a key, or before it; one that the set does not hold too.
 
@@ -149,12 +144,19 @@ class TimeSet(ABC, Generic[K]):
         return key
 
     def over(self, other: "TimeSet[Any]", first: Any, last: Any) -> list[K]:
-        """The partitions of the set that touch those of another one from `first` to `last`, in order."""
-        begin = self._as_key(first) if isinstance(first, datetime) else None
-        if begin is not None:  # both are of hours: days would be too coarse
-            end: Any = other.shifted(last, 1) - timedelta(microseconds=1)
-            return [key for key in self._walk(self._floor(begin), end) if self._within(key)]
-        return self.touching(other.days(first)[0], other.days(last)[1])
+        """The partitions of the set that touch those of another one from `first` to `last`, in order.
+
+        Days, weeks and months touch by their dates, in whatever zones; hours and others by the instants of both.
+
+        Raises:
+            PartitionError: the calendar does not reach so far.
+        """
+        return [key for key in self._touching(other, first, last) if self._within(key)]
+
+    def last_touching(self, other: "TimeSet[Any]", key: Any) -> K | None:
+        """The last partition of the set that touches one of another set, or lies before it; None when all lie after."""
+        found = self._touching(other, key, key)
+        return self._held(found[-1]) if found else None
 
     def last(self, key: K, count: int) -> list[K]:
         """The last partitions of the set up to a key, in order, as many as there are."""
@@ -169,10 +171,7 @@ class TimeSet(ABC, Generic[K]):
         """
         if now is None and self._last is None:
             raise PartitionError(f"{self!r} is open; expected an instant, or a set with an end")
-        bounds = [] if self._last is None else [self._floor(self._last)]
-        if now is not None:
-            bounds.append(self.shifted(self._key_at(now), -1))
-        return min(bounds) if self._within(min(bounds)) else None
+        return self._held(None if now is None else self.shifted(self._key_at(now), -1))
 
     @abstractmethod
     def _floor(self, bound: K) -> K:
@@ -181,6 +180,10 @@ class TimeSet(ABC, Generic[K]):
     @abstractmethod
     def _next(self, key: K) -> K:
         """The key after this one. Raises OverflowError past the calendar's end."""
+
+    @abstractmethod
+    def _begin(self, key: K) -> datetime:
+        """The instant, in UTC, at which a partition begins."""
 
     @abstractmethod
     def _key_at(self, instant: datetime) -> K:
@@ -223,6 +226,23 @@ class TimeSet(ABC, Generic[K]):
 
     def _within(self, bound: K) -> bool:
         return (self._first is None or self._first <= bound) and (self._last is None or bound <= self._last)
+
+    def _held(self, key: K | None) -> K | None:
+        """The last key that the set holds up to this one; the last of all without one."""
+        ends = [] if self._last is None else [self._floor(self._last)]
+        end = min([*ends, key] if key is not None else ends)
+        return end if self._within(end) else None
+
+    def _touching(self, other: "TimeSet[Any]", first: Any, last: Any) -> list[K]:
+        """The same as `over`, without regard to the ends of this set."""
+        following = other.shifted(last, 1)
+        try:
+            if type(first) is date and self._as_key(first) is not None:
+                return self._walk(self._floor(cast(K, first)), following - timedelta(days=1))
+            begin, end = other._begin(first), other._begin(following) - timedelta(microseconds=1)
+            return self._walk(self._key_at(begin), self._key_at(end))
+        except OverflowError as error:
+            raise PartitionError(f"what touches {shown(first)} lies outside the years 1 to 9999") from error
 
     def _walk(self, first: K, last: K) -> list[K]:
         keys: list[K] = []

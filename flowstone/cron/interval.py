@@ -1,5 +1,6 @@
 """Intervals: schedules below a minute, or without regard to the calendar."""
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -30,7 +31,7 @@ class Interval:
     seconds: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        duration = seconds(self.every, "every")
+        duration = seconds(self.every, "every", maximum=math.inf)  # the calendar ends it, see `next_after`
         if duration < 1 or duration != int(duration):
             reason = f"expected whole seconds, at least 1, got: {shown(self.every)}"
             raise CronError(f"every: {reason}", field="every", reason=reason)

@@ -4,7 +4,9 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -57,18 +59,45 @@ class Call:
             log.exception("whoever waited for the end of %s failed", self.name)
 
 
-def awaited(value: Any) -> Any:
-    """What a function gave; a coroutine is run to its end on this thread."""
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
+def awaited(value: Any, on_cancel: Callable[[Callable[[], None] | None], None] | None = None) -> Any:
+    """What a function gave; a coroutine is run to its end on this thread.
+
+    While it runs, `on_cancel` has what cancels it, from any thread.
+    """
+    if not inspect.iscoroutine(value):
+        return value
+    return asyncio.run(value if on_cancel is None else _cancellable(value, on_cancel))
+
+
+async def _cancellable(
+    coroutine: Coroutine[Any, Any, Any], on_cancel: Callable[[Callable[[], None] | None], None]
+) -> Any:
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(coroutine)
+
+    def cancel() -> None:
+        # It may have ended meanwhile, and its loop with it.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(task.cancel)
+
+    on_cancel(cancel)
+    try:
+        return await task
+    finally:
+        on_cancel(None)
 
 
 def outcome_of(call: Call) -> Outcome[Any]:
     """What the user's function gives or raises; a coroutine is run to its end on this thread.
 
     Whatever comes out of user code is an outcome: SystemExit, KeyboardInterrupt and a killed greenlet's exit too.
-    A call begins with no context variables set, whatever ran on its thread before.
+    A call begins with no context variables set, whatever ran on its thread before. A process that the function has
+    forked ends here: the outcome is its parent's.
     """
+    process = os.getpid()
     try:
-        return Outcome(value=contextvars.Context().run(lambda: awaited(call.fn(*call.args))))
+        outcome = Outcome(value=contextvars.Context().run(lambda: awaited(call.fn(*call.args))))
     except BaseException as error:  # noqa: B036 - see above
-        return Outcome(error=error)
+        outcome = Outcome(error=error)
+    if os.getpid() != process:
+        os._exit(int(not outcome.ok))
+    return outcome

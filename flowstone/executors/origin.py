@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from flowstone.core.asset import Asset
-from flowstone.errors import ExecutionError
+from flowstone.errors import ExecutionError, StoreLocked
 
 __all__ = ["MAIN", "MainModule", "Origin", "importing_main", "loads", "origin_of"]
 
 MAIN = "__main__"
+ADVICE = "start runtimes behind `if __name__ == \"__main__\":`"
 _COPY = "__mp_main__"
 
 _importing: list[str] = []
@@ -67,6 +68,7 @@ class MainModule:
         """Import it into this process, once.
 
         Raises:
+            ExecutionError: it starts a runtime while it is imported, on the store of the one that wants it.
             ImportError: it was typed in, not written to a file.
         """
         # Not the module `__mp_main__`: whoever imports multiprocessing makes one.
@@ -82,8 +84,11 @@ class MainModule:
                 content = runpy.run_module(self.module, run_name=_COPY, alter_sys=True)
             else:
                 content = runpy.run_path(self.file, run_name=_COPY)
-        except BaseException:
+        except BaseException as error:
             sys.modules.pop(_COPY, None)
+            if isinstance(error, StoreLocked):
+                told = f"{self.file} starts a runtime while a worker process imports it: {ADVICE}"
+                raise ExecutionError(told) from error
             raise
         finally:
             _importing.clear()

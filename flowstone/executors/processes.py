@@ -28,7 +28,7 @@ from flowstone.core.asset import Asset
 from flowstone.core.context import Context
 from flowstone.errors import ExecutionError, RuntimeStopped, StaleState
 from flowstone.executors.frames import Closed
-from flowstone.executors.origin import importing_main, loads
+from flowstone.executors.origin import ADVICE, importing_main, loads
 from flowstone.executors.parcel import Begun, Logged, Raised, Returned, WorkerClock, packed, unpacked_error
 from flowstone.executors.process import GRACE, WorkerProcess
 
@@ -288,5 +288,4 @@ def _refuse_in_main() -> None:
     """A script that starts its runtime while it is imported would start workers without an end."""
     file = importing_main()
     if file is not None:
-        advice = "start runtimes behind `if __name__ == \"__main__\":`"
-        raise ExecutionError(f"{file} runs an asset in a process while a worker process imports it: {advice}")
+        raise ExecutionError(f"{file} runs an asset in a process while a worker process imports it: {ADVICE}")

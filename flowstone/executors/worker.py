@@ -1,7 +1,10 @@
 """The life of a worker process: one job after the other, until the pipe from its parent closes.
 
 A thread of its own reads the pipe, so that a worker whose parent is gone ends in the middle of a job too, with all
-processes of its group. The functions run in the main thread. One that rests ends as programs do.
+processes of its group. The functions run in the main thread. One that rests ends as programs do, and so does one whose
+standard streams a function has closed: the next one would write into whatever file took their place.
+
+What a function forks is not the worker: it has nothing to say to the parent, and ends where the function would return.
 """
 
 from __future__ import annotations
@@ -34,18 +37,27 @@ class _Line:
     def __init__(self, requests: int, answers: int) -> None:
         self.jobs: SimpleQueue[bytes | None] = SimpleQueue()
         self.busy = False
-        self._requests, self._answers, self._parent = requests, answers, os.getppid()
+        self._requests, self._answers, self._parent, self._pid = requests, answers, os.getppid(), os.getpid()
         self._writing = Lock()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is one that a function has forked."""
+        return os.getpid() != self._pid
 
     def listen(self) -> None:
         """Pass jobs on until the parent closes the pipe, or is gone whoever else holds it."""
-        with suppress(Closed):
+        try:
             while True:
                 frame = read_frame(self._requests, lambda: os.getppid() != self._parent)
                 self.busy = True
                 self.jobs.put(frame)
-        if self.busy:
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+        except Closed:
+            if self.busy:
+                os.killpg(os.getpgrp(), signal.SIGKILL)
+        except OSError:
+            # A function has closed what is not its own: the parent has noticed, or will at the answer.
+            self.busy = False
         self.jobs.put(None)
 
     def tell(self, message: object) -> None:
@@ -77,6 +89,11 @@ class _Forwarding(logging.Handler):
         self._format = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._line.is_forked:
+            # The pipe is its worker's: what two processes write into it at once is nothing that anybody can read.
+            if logging.lastResort is not None and record.levelno >= logging.lastResort.level:
+                logging.lastResort.handle(record)
+            return
         values = {**record.__dict__, "msg": record.getMessage(), "args": None}
         if record.exc_info:
             values["exc_text"] = record.exc_text or self._format.formatException(record.exc_info)
@@ -95,16 +112,20 @@ def live(requests: int, answers: int) -> NoReturn:
     """Serve jobs from one descriptor, answer on the other; ends the process when the pipe from the parent is closed."""
     os.set_inheritable(requests, False)
     os.set_inheritable(answers, False)
-    line = _Line(requests, answers)
+    line, streams = _Line(requests, answers), _open_streams()
     logging.getLogger().addHandler(_Forwarding(line))
     # No object of `threading`: the user's main module may let gevent patch that later.
     start_new_thread(line.listen, ())
     while (frame := line.jobs.get()) is not None:
         message = _served(frame, line)
         del frame
+        if line.is_forked:
+            _leave_forked(message)
         with suppress(Closed):
             line.answer(message)
         del message
+        if _open_streams() != streams:
+            break
     _leave()
 
 
@@ -130,6 +151,26 @@ def _leave() -> NoReturn:
         with suppress(Exception):
             stream.flush()
     os._exit(0)
+
+
+def _leave_forked(message: Returned | Raised) -> NoReturn:
+    """End a process that a function has forked, in which it came back as in the worker itself."""
+    with suppress(Exception):
+        if isinstance(message, Raised):
+            sys.stderr.write(message.trace)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    os._exit(int(isinstance(message, Raised)))
+
+
+def _open_streams() -> list[int]:
+    """Which of the descriptors of the standard streams are open."""
+    found = []
+    for descriptor in range(3):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            found.append(descriptor)
+    return found
 
 
 def _settle_in(job: Job) -> None:

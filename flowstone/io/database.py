@@ -4,12 +4,14 @@ Each call opens a connection of its own and closes it: what was stored is commit
 behind, and a server that was restarted is no matter.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import peewee
 import playhouse.db_url
+from playhouse.pool import MaxConnectionsExceeded
 
 from actors.raw import Lock
 from flowstone.core.names import check_name
@@ -21,7 +23,7 @@ from flowstone.io.places import PLACEMENTS, STABLE_NAME
 __all__ = ["DatabaseIO"]
 
 BUSY = 30.0
-"""Seconds for which a file of SQLite may be held by another writer."""
+"""Seconds for which a file of SQLite may be held by another writer, and all connections of a pool by other calls."""
 
 
 class DatabaseIO:
@@ -29,8 +31,9 @@ class DatabaseIO:
 
     `url` is any of peewee's: `sqlite:///values.db`, `postgresql://user@host/database`. `format` is "pickle" (any
     picklable value; load only tables that you trust) in column `content`, or "json" in column `document`, which SQL
-    can read. `placement` is "attempt", a row for each attempt, or "stable", one row for each partition. With
-    `postgresql+pool://` connections stay open between calls.
+    can read. A relative file is that of the time of definition. `placement` is "attempt", a row for each attempt, or
+    "stable", one row for each partition. With `postgresql+pool://` connections stay open between calls, 20 at most
+    (`?max_connections=`), and calls wait for one.
 
     Raises:
         ValidationError: an option is none of these, the URL is not one of peewee's, or names a database that lives no
@@ -67,7 +70,8 @@ class DatabaseIO:
         """Where the value is, once it is committed; the same attempt again replaces its value.
 
         Raises:
-            IOManagerError: it is not of the format (not retryable), or the database refused it.
+            IOManagerError: it is not of the format or too large for the database (neither is retryable), or the
+                database refused it.
         """
         location = PLACEMENTS[self.placement](context)
         content = FORMATS[self.format].content(context.asset, value)
@@ -136,8 +140,10 @@ class DatabaseIO:
                 yield
         except peewee.ImproperlyConfigured as error:
             raise IOManagerError(f"could not {what}: {error}", retryable=False) from error
-        except (peewee.PeeweeException, OSError) as error:
-            raise IOManagerError(f"could not {what}: {type(error).__name__}: {error}") from error
+        except (peewee.PeeweeException, OSError, MaxConnectionsExceeded) as error:
+            first = _first(error)
+            message = f"could not {what}: {type(first).__name__}: {first}"
+            raise IOManagerError(message, retryable=not isinstance(first, peewee.DataError)) from error
 
     def _make_once(self) -> None:
         with self._lock:
@@ -151,25 +157,48 @@ class DatabaseIO:
                 self._made = True
 
 
+def _first(error: BaseException) -> BaseException:
+    """What an error of the database began with: SQLite, whose disk is full, has nothing left to be rolled back."""
+    found, before = error, error.__context__
+    while before is not None:
+        found = before if isinstance(before, peewee.PeeweeException) else found
+        before = before.__context__
+    return found
+
+
 def _database(url: object) -> Any:
     if not isinstance(url, str) or "://" not in url:
         raise ValidationError(f"expected url to be one of peewee's, like sqlite:///values.db, got: {shown(url)}")
     scheme = url.partition("://")[0]
     try:
-        more = {"timeout": BUSY} if scheme == "sqlite" else {}
+        more = {"timeout": BUSY} if scheme == "sqlite" or scheme.endswith("+pool") else {}
         connect: Any = playhouse.db_url.connect
         database = connect(url, unquote_user=True, unquote_password=True, **more)
     except (RuntimeError, ValueError, peewee.PeeweeException) as error:
         # The URL may hold a password: only its scheme is shown.
         raise ValidationError(f"expected url to be one of peewee's, got one of {scheme!r}: {error}") from error
     if database.database == ":memory:":
-        raise ValidationError("expected a database that outlives a connection, got: sqlite:///:memory:; use MemoryIO")
+        hint = "a file takes three slashes, as sqlite:///values.db, and values in memory are what MemoryIO is for"
+        raise ValidationError(f"expected a database that outlives a connection, got: {shown(url)}; {hint}")
+    if isinstance(database, peewee.SqliteDatabase) and not database.database.startswith("file:"):
+        database.database = os.path.abspath(database.database)
     return database
+
+
+class _LongBlob(peewee.BlobField):
+    field_type = "LONGBLOB"
+
+
+class _LongText(peewee.TextField):
+    field_type = "LONGTEXT"
 
 
 def _model(database: Any, table: str) -> Any:
     class Meta:
         table_name = table
+
+    # What MySQL calls a blob or a text ends at 65,535 bytes.
+    short = isinstance(database, peewee.MySQLDatabase)
 
     fields: dict[str, Any] = {
         "location": peewee.CharField(max_length=512, primary_key=True),
@@ -178,8 +207,8 @@ def _model(database: Any, table: str) -> Any:
         "run_id": peewee.TextField(),
         "attempt": peewee.IntegerField(),
         "data_version": peewee.CharField(max_length=64),
-        "content": peewee.BlobField(null=True),
-        "document": peewee.TextField(null=True),
+        "content": (_LongBlob if short else peewee.BlobField)(null=True),
+        "document": (_LongText if short else peewee.TextField)(null=True),
         "Meta": Meta,
     }
     Meta.database = database  # type: ignore[attr-defined]  # peewee reads its options from this class

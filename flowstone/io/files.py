@@ -20,8 +20,8 @@ class FilesIO:
     """Stores values in files below `root`, which is made when it is first needed.
 
     `format` is "pickle" (any picklable value; load only files that you trust) or "json" (what JSON has: a tuple comes
-    back as a list). `placement` is "attempt" or "stable". A location is a path relative to the root, so the
-    root may move.
+    back as a list, and keys are texts). `placement` is "attempt" or "stable". A location is a path relative to the
+    root, so the root may move.
 
     Raises:
         ValidationError: format or placement is none of these, or root is no path.

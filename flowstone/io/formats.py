@@ -10,6 +10,8 @@ from flowstone.errors import IOManagerError, ValidationError, did_you_mean, show
 
 __all__ = ["FORMATS", "Format", "choice", "refused"]
 
+_NESTED = (dict, list, tuple)
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -63,7 +65,21 @@ def refused(asset: str, expected: str, value: Any, error: BaseException | str) -
 
 
 def _to_json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    _check_keys(value)
+    return content
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse keys other than texts: JSON would make texts of them, and of two keys perhaps one."""
+    waiting = [value] if isinstance(value, _NESTED) else []
+    while waiting:
+        item = waiting.pop()
+        for key in item if isinstance(item, dict) else ():
+            if not isinstance(key, str):
+                raise TypeError(f"keys must be texts, not {shown(key)}; make them texts, or store it as a pickle")
+        inner = item.values() if isinstance(item, dict) else item
+        waiting.extend(each for each in inner if isinstance(each, _NESTED))
 
 
 def _to_pickle(value: Any) -> bytes:

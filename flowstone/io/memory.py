@@ -1,15 +1,17 @@
 """Values in the memory of this process, for tests and toys.
 
 A value is kept as its pickle, so that whoever loads it gets a copy of their own, as from any other IO manager; one
-that can't be pickled is kept as it is.
+that can't be pickled is kept as it is, other than a generator, which only the first reader would find full.
 """
 
 import pickle
 from dataclasses import dataclass
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from flowstone.errors import IOManagerError, ValueNotFound
 from flowstone.io.base import IOContext, StoredValue, content_version
+from flowstone.io.formats import refused
 from flowstone.io.places import attempt_place
 
 __all__ = ["MemoryIO"]
@@ -32,8 +34,15 @@ class MemoryIO:
         self._kept: dict[str, bytes | _Unpicklable] = {}
 
     def store(self, context: IOContext, value: Any) -> StoredValue:
-        """Where the value is."""
+        """Where the value is.
+
+        Raises:
+            IOManagerError: it is a generator.
+        """
         location = attempt_place(context)
+        if isinstance(value, GeneratorType | AsyncGeneratorType):
+            expected, advice = "a value that can be read more than once", "return a list of what it gives"
+            raise refused(context.asset, expected, value, advice)
         try:
             content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception:

@@ -4,11 +4,11 @@ pyarrow, the extra `parquet`, is loaded when a value is first stored or loaded.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
-from flowstone.errors import IOManagerError
+from flowstone.errors import IOManagerError, shown
 from flowstone.io.base import IOContext, StoredValue, content_version
 from flowstone.io.formats import choice, refused
 from flowstone.io.places import PLACEMENTS
@@ -24,8 +24,9 @@ class ParquetIO:
     """Stores tables in files below `root`; what was stored as rows comes back as rows.
 
     A value is a list of dicts with the same keys, a dict of lists of one length, or a `pyarrow.Table`, of types that
-    Parquet has: a tuple comes back as a list. A file that another tool wrote is loaded as a `pyarrow.Table`.
-    `placement` is "attempt" or "stable", one known file a partition for readers outside.
+    Parquet has: a tuple comes back as a list, a dict within a row with the keys of all of them. A file that another
+    tool wrote is loaded as a `pyarrow.Table`. `placement` is "attempt" or "stable", one known file a partition for
+    readers outside.
 
     Raises:
         ValidationError: placement is none of these, or root is no path.
@@ -70,7 +71,8 @@ class ParquetIO:
         content = self._tree.read(context.asset, stored.location)
         arrow, parquet = _pyarrow()
         try:
-            table = parquet.read_table(arrow.BufferReader(content))
+            # Not `read_table`, which refuses columns that share a name.
+            table = parquet.ParquetFile(arrow.BufferReader(content)).read()
         except (arrow.ArrowException, OSError) as error:
             message = f"could not load {self._tree.path(stored.location)}: {type(error).__name__}: {error}"
             raise IOManagerError(message, retryable=False, location=stored.location) from error
@@ -113,12 +115,20 @@ def _table(arrow: Any, asset: str, value: Any) -> tuple[str, Any]:
     try:
         if isinstance(value, list) and not _differing(value):
             return "rows", arrow.Table.from_pylist(value)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not _torn(value):
             return "columns", arrow.Table.from_pydict(dict(value))
     except (arrow.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise refused(asset, _EXPECTED, value, error) from error
-    reason = _differing(value) if isinstance(value, list) else "it has neither rows nor columns"
-    raise refused(asset, _EXPECTED, value, reason)
+    reason = _torn(value) if isinstance(value, Mapping) else "it has neither rows nor columns"
+    raise refused(asset, _EXPECTED, value, _differing(value) if isinstance(value, list) else reason)
+
+
+def _torn(columns: Mapping[Any, Any]) -> str:
+    """What is wrong with columns; Arrow would take a text for a list of its characters, a dict for one of its keys."""
+    for name, column in columns.items():
+        if isinstance(column, str | bytes | bytearray | Mapping | Set):
+            return f"column {shown(name)} is no list: {shown(column)}"
+    return ""
 
 
 def _differing(rows: list[Any]) -> str:

@@ -32,10 +32,10 @@ _FINAL = {
 class S3IO:
     """Stores values as objects of `bucket`, with keys below `prefix`.
 
-    `format` is "json" (what JSON has: a tuple comes back as a list) or "pickle" (any picklable value; whoever may write
-    to the bucket can then run code here). `placement` is "attempt" or "stable", one known key a partition for readers
-    outside. `endpoint_url` names another service than Amazon's; `client` is a client of boto3 to use in place of one
-    that is made from the environment.
+    `format` is "json" (what JSON has: a tuple comes back as a list, and keys are texts) or "pickle" (any picklable
+    value; whoever may write to the bucket can then run code here). `placement` is "attempt" or "stable", one known key
+    a partition for readers outside. `endpoint_url` names another service than Amazon's; `client` is a client of boto3
+    to use in place of one that is made from the environment.
 
     Raises:
         ValidationError: an option is none of these.

@@ -20,7 +20,7 @@ from actors.raw import Guard
 from flowstone.errors import ResourceUnavailable, ValidationError, did_you_mean
 from flowstone.resources.resource import Resource, check_resources, masked, secrets_of
 
-__all__ = ["Entry", "ResourceBook", "ResourceRow", "ResourceStatus"]
+__all__ = ["Entry", "Replacement", "ResourceBook", "ResourceRow", "ResourceStatus"]
 
 NOT_RUNNING = "the runtime is not running"
 STARTING = "it is being set up"
@@ -47,6 +47,13 @@ class ResourceRow:
     broken: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """A handle in place of a resource's own, until it is taken back; the newest one counts."""
+
+    handle: Any
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One resource: `given` by the user; `live` is the copy that was set up, with its handle.
@@ -61,9 +68,13 @@ class Entry:
     number: int = 0
     reason: str | None = NOT_RUNNING
     tried: Future[None] = field(default_factory=Future)
-    replaced: bool = False
-    replacement: Any = None
+    replacements: list[Replacement] = field(default_factory=list)
     broken: bool = False
+
+    @property
+    def replaced(self) -> bool:
+        """Whether everybody has another handle in its place."""
+        return bool(self.replacements)
 
     @property
     def is_kept(self) -> bool:
@@ -125,16 +136,18 @@ class ResourceBook:
             ResourceUnavailable: it is down; its reason is told.
         """
         entry = self.entry(name)
-        if entry.is_kept and not entry.replaced and entry.reason == STARTING:
-            entry.tried.settled(timeout)
-        with self._gate:
-            if entry.replaced:
-                return entry.replacement
-            if not entry.is_kept:
-                return entry.given
-            if entry.live is None:
-                raise ResourceUnavailable(f"resource {name!r} is down: {entry.reason}", resource=name)
-            return entry.handle
+        while True:
+            with self._gate:
+                if entry.replaced:
+                    return entry.replacements[-1].handle
+                if not entry.is_kept:
+                    return entry.given
+                if entry.live is not None:
+                    return entry.handle
+                reason, tried = entry.reason, entry.tried
+            # Whoever takes a replacement back while somebody waits begins another set-up.
+            if reason != STARTING or tried.done or not tried.settled(timeout):
+                raise ResourceUnavailable(f"resource {name!r} is down: {reason}", resource=name)
 
     # -- for those who look after them
 
@@ -188,21 +201,26 @@ class ResourceBook:
         given = self._entries[name].given
         return masked(text, secrets_of(given) if isinstance(given, Resource) else frozenset())
 
-    def replace(self, name: str, handle: Any) -> tuple[bool, Any]:
-        """Let everybody have this handle; what replaced it before: whether anything, and what."""
-        entry = self.entry(name)
+    def replace(self, name: str, handle: Any) -> Replacement:
+        """Let everybody have this handle, who waits for a set-up too, until it is taken back."""
+        entry, replacement = self.entry(name), Replacement(handle)
         with self._gate:
-            before = entry.replaced, entry.replacement
-            entry.replaced, entry.replacement = True, handle
-        return before
+            entry.replacements.append(replacement)
+            waited_for = entry.reason == STARTING and self.on_restore is not None
+        if waited_for:
+            entry.tried.offer(None)
+        return replacement
 
-    def restore(self, name: str, before: tuple[bool, Any]) -> None:
-        """Take back a replacement."""
+    def restore(self, name: str, replacement: Replacement) -> None:
+        """Take back a replacement, in whatever order; harmless when repeated."""
         entry = self.entry(name)
         with self._gate:
-            entry.replaced, entry.replacement = before
+            if replacement not in entry.replacements:
+                return
+            entry.replacements.remove(replacement)
             begins = entry.is_kept and entry.live is None and not entry.replaced and self.on_restore is not None
             if begins:
-                entry.reason, entry.tried = STARTING, Future()
+                entry.reason = STARTING
+                entry.tried = Future() if entry.tried.done else entry.tried
         if begins and self.on_restore is not None:
             self.on_restore(name)

@@ -16,11 +16,11 @@ class Override:
     def __init__(self, book: ResourceBook, name: str, handle: Any) -> None:
         self.handle = handle
         self._book, self._name = book, name
-        self._before = book.replace(name, handle)
+        self._replacement = book.replace(name, handle)
 
     def restore(self) -> None:
-        """Take it back."""
-        self._book.restore(self._name, self._before)
+        """Take it back; others that were put in since then stay. Harmless when repeated."""
+        self._book.restore(self._name, self._replacement)
 
     def __enter__(self) -> Self:
         return self

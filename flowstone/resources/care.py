@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 from actors import Future
-from flowstone.errors import ResourceUnavailable, RuntimeStopped
+from flowstone.errors import ResourceUnavailable, RuntimeStopped, text_of
 from flowstone.executors.call import awaited
 from flowstone.executors.threads import ThreadExecutor
 from flowstone.outcome import Outcome
 from flowstone.resources.book import ResourceBook
-from flowstone.resources.resource import Resource, resolved
+from flowstone.resources.resource import Resource, resolved, timeout_of
 
 __all__ = ["check", "set_up", "take_down", "tear_down", "why"]
 
@@ -54,8 +54,8 @@ def why(outcome: Outcome[Any], what: str) -> str:
         return f"{what} took longer than {outcome.duration:g} s"
     error = outcome.error
     if isinstance(error, ResourceUnavailable):
-        return str(error)
-    return f"{what} raised {type(error).__name__}: {error}"
+        return text_of(error)
+    return f"{what} raised {type(error).__name__}: {text_of(error)}"
 
 
 def take_down(book: ResourceBook, executor: ThreadExecutor) -> None:
@@ -82,4 +82,4 @@ def _torn_down(executor: ThreadExecutor, name: str, live: Resource, handle: Any)
         executor.submit(tear_down, live, handle, timeout=None, name=f"resource {name} teardown", then=then)
     except RuntimeStopped as error:
         return Outcome(error=error)
-    return done.get() if done.settled(min(PATIENCE, live.call_timeout)) else None
+    return done.get() if done.settled(min(PATIENCE, timeout_of(live, name))) else None

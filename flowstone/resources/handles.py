@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from flowstone.errors import ResourceUnavailable, did_you_mean
+from flowstone.errors import ResourceUnavailable, did_you_mean, text_of
 from flowstone.executors.call import awaited
 from flowstone.resources.book import ResourceBook
 from flowstone.resources.resource import Resource, masked, resolved, secrets_of
@@ -87,7 +87,7 @@ class _Remote:
             live = resolved(self._resource)
             handle = awaited(live.setup())
         except Exception as error:
-            text = masked(f"{type(error).__name__}: {error}", secrets_of(self._resource))
+            text = masked(f"{type(error).__name__}: {text_of(error)}", secrets_of(self._resource))
             message = f"resource {self._name!r} could not be set up in a worker process: {text}"
             raise ResourceUnavailable(message, resource=self._name) from None
         self.standing[self._name] = (self._number, live, handle)
@@ -100,7 +100,7 @@ class _Remote:
         try:
             awaited(live.teardown(handle))
         except Exception as error:
-            log.error("resource %s: %s", name, masked(f"{type(error).__name__}: {error}", secrets_of(live)))
+            log.error("resource %s: %s", name, masked(f"{type(error).__name__}: {text_of(error)}", secrets_of(live)))
 
 
 def handles_of(book: ResourceBook, asset: str, names: tuple[str, ...]) -> Handles:

@@ -1,9 +1,11 @@
 """The keeper: one actor for each resource, which sets it up and looks after it.
 
 User code runs in the executor; the keeper gets what became of it as a message. One that is ill is torn down and set up
-again, later each time: after `base * 2 ** (failures - 1)` seconds, `CAP` at most, until a check finds it well.
+again, later each time: after `base * 2 ** (failures - 1)` seconds, `CAP` at most, until a check finds it well. One of
+whose calls `MOST` were given up and still go on is left alone until one of them has ended: each holds a thread.
 
-Options: `HEALTH_EVERY` (seconds, 30), `BASE` (seconds, 1), `CAP` (seconds, 300), and the resource's `call_timeout`.
+Options: `HEALTH_EVERY` (seconds, 30), `BASE` (seconds, 1), `CAP` (seconds, 300), `MOST` (8), and the resource's
+`call_timeout`.
 Events: flowstone.resource.up, flowstone.resource.down (resource, reason).
 """
 
@@ -20,13 +22,15 @@ from flowstone.executors.threads import ThreadExecutor
 from flowstone.outcome import Outcome
 from flowstone.resources.book import ResourceBook
 from flowstone.resources.care import check, set_up, tear_down, why
+from flowstone.resources.resource import timeout_of
 from flowstone.telemetry import Telemetry
 
-__all__ = ["BASE", "CAP", "HEALTH_EVERY", "Keeper", "SetUp", "Surroundings", "Tried"]
+__all__ = ["BASE", "CAP", "HEALTH_EVERY", "MOST", "Keeper", "SetUp", "Surroundings", "Tried"]
 
 HEALTH_EVERY = 30.0
 BASE = 1.0
 CAP = 300.0
+MOST = 8
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +107,11 @@ class Keeper(Actor):
             self._book.skip(self.name)
             self._tell_tried()
             return
+        if self._hanging() >= MOST:
+            self._book.fail(self.name, f"{MOST} calls of it were given up and still go on: its methods need timeouts")
+            self._tell_tried()
+            self.send_after(CAP, SetUp())
+            return
         number = self._book.begin(self.name)
         self._call("setup", number, lambda: set_up(self._book, self.name, number))
 
@@ -112,12 +121,16 @@ class Keeper(Actor):
             return
         self._call("health_check", number, lambda: check(live, handle))
 
+    def _hanging(self) -> int:
+        """How many calls of the resource were given up and still go on."""
+        return sum(call.name.startswith(f"resource {self.name} ") for call in self._around.executor.abandoned())
+
     def _call(self, what: str, number: int, fn: Callable[[], Any]) -> None:
         self.busy = True
         try:
             self._around.executor.submit(
                 fn,
-                timeout=self._entry.given.call_timeout,
+                timeout=timeout_of(self._entry.given, self.name),
                 name=f"resource {self.name} {what}",
                 then=lambda outcome: self._post(Ended(what, number, outcome)),
             )

@@ -6,12 +6,24 @@ import copy
 import os
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from flowstone.core.names import check_name
+from flowstone.durations import seconds
 from flowstone.errors import ResourceUnavailable, ValidationError, shown
 
-__all__ = ["CALL_TIMEOUT", "MASK", "Resource", "check_resources", "masked", "presentable", "resolved", "secrets_of"]
+__all__ = [
+    "CALL_TIMEOUT",
+    "MASK",
+    "Resource",
+    "check_resources",
+    "masked",
+    "presentable",
+    "resolved",
+    "secrets_of",
+    "timeout_of",
+]
 
 R = TypeVar("R", bound="Resource")
 
@@ -33,7 +45,7 @@ class Resource:
 
     Subclasses take their options in `__init__` and keep them as attributes. An option `("env", "NAME")` is read from
     the environment each time when the resource is set up. Any method may be `async`; each call of one has
-    `call_timeout` seconds. An asset in a process of its own gets one that was set up there.
+    `call_timeout`, a duration. An asset in a process of its own gets one that was set up there.
 
     >>> class Warehouse(Resource):
     ...     def __init__(self, url, password): self.url, self.password = url, password
@@ -42,7 +54,7 @@ class Resource:
     Warehouse(url='db://here', password=('env', 'DB_PASSWORD'))
     """
 
-    call_timeout: float = CALL_TIMEOUT
+    call_timeout: float | timedelta | str = CALL_TIMEOUT
 
     def setup(self) -> Any:
         """Make the handle that assets get as `context.resources.<name>`."""
@@ -74,6 +86,15 @@ def resolved(resource: R) -> R:
     return made
 
 
+def timeout_of(resource: Resource, name: str) -> float:
+    """The seconds that each call of the resource of this name may take.
+
+    Raises:
+        ValidationError: its `call_timeout` is no duration.
+    """
+    return seconds(resource.call_timeout, f"call_timeout of resource {name!r}", minimum=0.001)
+
+
 def secrets_of(resource: Resource) -> frozenset[str]:
     """The texts among the options of a resource that nobody is to see: what the environment had, and passwords."""
     found: set[str] = set()
@@ -99,7 +120,8 @@ def check_resources(given: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the resources by name, in order.
 
     Raises:
-        ValidationError: it is no mapping, a name is no name, or a class was given in place of what it makes.
+        ValidationError: it is no mapping, a name is no name, a class was given in place of what it makes, or a call
+            of a resource would end at no time.
     """
     if not isinstance(given, Mapping):
         raise ValidationError(f"expected resources to be a mapping of names to resources, got: {shown(given)}")
@@ -107,6 +129,8 @@ def check_resources(given: Mapping[str, Any]) -> dict[str, Any]:
         check_name("resource", name)
         if isinstance(value, type) and issubclass(value, Resource):
             raise ValidationError(f"expected resource {name!r} to be made, as {value.__name__}(…), got the class")
+        if isinstance(value, Resource):
+            timeout_of(value, name)
     return dict(given)
 
 

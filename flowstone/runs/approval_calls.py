@@ -8,9 +8,9 @@ from typing import Any
 from flowstone.approvals import store
 from flowstone.approvals.approval import Approval
 from flowstone.approvals.verdicts import Verdict
-from flowstone.audit.who import who
-from flowstone.core.approval import ApprovalStatus, check_json
-from flowstone.errors import ApprovalNotFound, StoreUnavailable, ValidationError, shown
+from flowstone.audit.who import because, who
+from flowstone.core.approval import ApprovalStatus, as_json
+from flowstone.errors import ApprovalNotFound, StoreUnavailable
 from flowstone.failpoints import failpoint
 from flowstone.runs import approving
 from flowstone.runs.reminding import look_at_deadlines, tell_of_slots
@@ -70,8 +70,7 @@ class Approvals:
             StaleState: it was decided before; names the first decision.
             ValidationError: the payload is no JSON.
         """
-        check_json("payload", payload)
-        return self._say(id, ApprovalStatus.MODIFIED, by, reason, payload)
+        return self._say(id, ApprovalStatus.MODIFIED, by, reason, as_json("payload", payload))
 
     def escalate(self, id: str, *, by: str | None = None, reason: str | None = None) -> Approval:
         """Pass the question on: no decision, but an event, and a deadline as far away as the first one was.
@@ -85,10 +84,8 @@ class Approvals:
     def _say(
         self, id: str, status: ApprovalStatus, by: str | None, reason: str | None, payload: Any = None
     ) -> Approval:
-        if reason is not None and not isinstance(reason, str):
-            raise ValidationError(f"expected reason to be a text, got: {shown(reason)}")
         services = self._services
-        verdict = Verdict(status=status, by=who(by), reason=reason, payload=payload)
+        verdict = Verdict(status=status, by=who(by), reason=because(reason), payload=payload)
         try:
             decided = services.database.transact(
                 lambda connection: approving.decide(

@@ -9,7 +9,15 @@ from typing import Any
 
 from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, Skip
-from flowstone.errors import DependencyNotReady, ExecutionError, FlowstoneError, TimeoutExceeded, shown
+from flowstone.errors import (
+    DependencyNotReady,
+    ExecutionError,
+    FlowstoneError,
+    TimeoutExceeded,
+    shown,
+    storable,
+    text_of,
+)
 from flowstone.io import StoredValue
 from flowstone.lineage.node import Input
 from flowstone.outcome import Outcome
@@ -31,6 +39,8 @@ __all__ = [
 
 SNOOZE = timedelta(seconds=30)
 SNOOZE_LIMIT = timedelta(hours=1)
+LONGEST_WORDS = 20_000
+"""Characters of an error or a reason that are kept: statements that failed bring all that they were to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ def judge(
     if outcome.ok and isinstance(answer, Made):
         return Succeeded(answer.stored, answer.inputs)
     if outcome.ok and isinstance(answer, Skip):
-        return Skipped(answer.reason)
+        return Skipped(_words(answer.reason))
     if outcome.ok and isinstance(answer, WaitForApproval):
         return Waiting(answer)
     if outcome.ok and isinstance(answer, Retry):
@@ -140,15 +150,25 @@ def _as_error(name: str, outcome: Outcome[Any], timeout: float | None) -> Flowst
         return TimeoutExceeded(message, asset=name)
     error = outcome.error
     if isinstance(error, FlowstoneError):
-        return error
-    text = f"{type(error).__name__}: {error}" if error is not None else f"no result: {shown(outcome.value)}"
+        words = _words(error)
+        error.args = (words,)
+        if text_of(error) == words:
+            return error
+    text = f"{type(error).__name__}: {_words(error)}" if error is not None else f"no result: {shown(outcome.value)}"
     wrapped = ExecutionError(f"asset {name!r} raised {text}", asset=name)
     wrapped.__cause__ = error
     return wrapped
 
 
+def _words(told: object) -> str:
+    """What users say, as an error or a reason, in words that the row can hold whatever they are, and however many."""
+    words = storable(text_of(told))
+    return words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 1]}…"
+
+
 def _asked_again(asset: Asset, answer: Retry, attempt: int, now: datetime, run_id: str) -> Verdict:
-    error = ExecutionError(f"asset {asset.name!r} asked to be tried again: {answer.reason or 'no reason given'}")
+    reason = _words(answer.reason) or "no reason given"
+    error = ExecutionError(f"asset {asset.name!r} asked to be tried again: {reason}")
     if attempt >= asset.retry.max_attempts:
         return Failed(error)
     after = answer.after if answer.after is not None else _spread(asset.retry.delay(attempt), run_id, attempt)

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flowstone.audit.who import who
+from flowstone.audit.who import because, who
 from flowstone.core.catalog import Catalog
+from flowstone.core.checks import check_bool, check_status
 from flowstone.core.keywords import check_keywords
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.core.run import MaterializationStatus, RunRequest, RunStatus, Source, SourceKind
@@ -144,20 +145,20 @@ def ask(
         RunRequest(asset, partition, **wanted),
         default_key=hand_key(),
         source=Source(SourceKind.MANUAL),
-        force=bool(options.get("force", False)),
+        force=check_bool("force", options.get("force", False)),
         io_manager=options.get("io_manager"),
         patient=patient,
     )
     requested = services.database.transact(
         lambda connection: store.request(
             connection, resolved, identity=services.identity, now=services.clock.now()
-        )
+        ),
+        told=lambda requested: events.requested(services, requested),
     )
     failpoint("run.after_request")
     if requested.conflict:
         message = f"run key {resolved.run_key!r} is taken by run {requested.run_id}, which means something else"
         raise RunKeyConflict(f"{message}; use another key", run_key=resolved.run_key, run_id=requested.run_id)
-    events.requested(services, requested)
     services.wake()
     return Handle(requested.run_id, services)
 
@@ -192,7 +193,13 @@ class Runs:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[Run]:
-        """Runs, newest first, a page at a time; `partition=None` is any."""
+        """Runs, newest first, a page at a time; `partition=None` is any.
+
+        Raises:
+            PartitionError: it is no partition, or none of the asset's.
+            ValidationError: a cursor that no page gave, a limit below 1, or an unknown status.
+        """
+        check_status(status, RunStatus)
         stored = stored_partition(self._services.catalog, asset, partition)
         return self._services.database.read(
             lambda connection: store.list_runs(
@@ -216,10 +223,10 @@ class Runs:
         Raises:
             RunNotFound: there is no such run.
         """
-        services, actor = self._services, who(by)
+        services, actor, words = self._services, who(by), because(reason) or ""
         cancelled = services.database.transact(
             lambda connection: decisions.cancel(
-                connection, services, run_id, reason=reason, actor=actor, now=services.clock.now()
+                connection, services, run_id, reason=words, actor=actor, now=services.clock.now()
             )
         )
         if cancelled:
@@ -240,9 +247,9 @@ class Runs:
         requested = services.database.transact(
             lambda connection: decisions.retry(
                 connection, services, run_id, actor=actor, now=services.clock.now()
-            )
+            ),
+            told=lambda requested: events.requested(services, requested),
         )
-        events.requested(services, requested)
         services.wake()
         return self.get(requested.run_id)
 
@@ -265,7 +272,13 @@ class Materializations:
         run_id: str | None = None,
         status: str | None = None,
     ) -> tuple[Materialization, ...]:
-        """Rows of assets within runs, oldest request first; `partition=None` is any."""
+        """Rows of assets within runs, oldest request first; `partition=None` is any.
+
+        Raises:
+            AssetNotFound, PartitionError: it is no partition of the asset.
+            ValidationError: an unknown status.
+        """
+        check_status(status, MaterializationStatus)
         encoded = None
         if partition is not None:
             read = partition if asset is None else self._services.catalog.read_partition(asset, partition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,15 @@ from flowstone.core.approval import WaitForApproval
 from flowstone.core.asset import Asset, Retry, Skip
 from flowstone.core.context import Context, RunTrigger
 from flowstone.core.partitions import Partition, decode_partition, encode_partition, partition_text
-from flowstone.errors import DependencyNotReady, FlowstoneError, IOManagerError, StaleState
+from flowstone.errors import (
+    DependencyNotReady,
+    FlowstoneError,
+    ForkedRuntime,
+    IOManagerError,
+    StaleState,
+    shown,
+    storable,
+)
 from flowstone.executors.call import awaited
 from flowstone.failpoints import failpoint
 from flowstone.io import IOContext, IOManager, StoredValue
@@ -22,8 +31,9 @@ from flowstone.resources.handles import handles_of
 from flowstone.runs import events
 from flowstone.runs.attempts import Made
 from flowstone.runs.leases import Claim
-from flowstone.runs.ledger import Started
+from flowstone.runs.ledger import Newest, Started
 from flowstone.runs.occupancy import Call
+from flowstone.runs.records import Materialization
 from flowstone.runs.services import Services
 from flowstone.runs.store import latest
 
@@ -61,6 +71,7 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
     """
     asset, claim = attempt.asset, attempt.claim
     partition = decode_partition(claim.partition)
+    _check_live(attempt, "it was called")
     resources = handles_of(attempt.services.resources, asset.name, asset.requires)
     inputs: list[Input] = []
     dependencies = {name: _dependency(attempt, name, partition, inputs) for name in asset.depends_on}
@@ -82,6 +93,7 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
         log=logging.getLogger(f"flowstone.asset.{asset.name}"),
     )
     failpoint("run.before_call")
+    _check_live(attempt, "it was called")
     answer = _called(attempt, context, dependencies)
     failpoint("run.after_call")
     if isinstance(answer, Skip | Retry | WaitForApproval):
@@ -92,7 +104,9 @@ def execute(attempt: Attempt) -> Made | Skip | Retry | WaitForApproval:
 def _load_input(attempt: Attempt, asset: str, partition: Partition, inputs: list[Input]) -> Any:
     """The newest value of an asset for a partition, which is noted as read."""
     services, encoded = attempt.services, encode_partition(partition)
-    found = services.database.read(lambda connection: latest(connection, asset, encoded))
+    found: Newest | Materialization | None = attempt.started.newest(asset, encoded)
+    if found is None:
+        found = services.database.read(lambda connection: latest(connection, asset, encoded))
     if found is None or found.stored is None:
         place = partition_text(partition) or "no partition"
         raise DependencyNotReady(f"{asset} has no value for {place} yet", asset=asset)
@@ -102,11 +116,15 @@ def _load_input(attempt: Attempt, asset: str, partition: Partition, inputs: list
 
 
 def _called(attempt: Attempt, context: Context, dependencies: Mapping[str, Any]) -> Any:
-    """What the asset's function answers, here or in a worker process that ends when the call is revoked."""
+    """What the asset's function answers, here or in a worker process; that, or a coroutine, ends with its attempt."""
     asset, processes = attempt.asset, attempt.services.processes
     if asset.process and processes is not None:
         return processes.call(asset, context, dependencies, attempt.call)
-    return awaited(asset.call(context, dependencies))
+    process = os.getpid()
+    answer = awaited(asset.call(context, dependencies), attempt.call.on_revoke)
+    if os.getpid() != process:
+        raise ForkedRuntime("a function has forked: its value is that of the process that called it")
+    return answer
 
 
 def load_stored(
@@ -144,8 +162,7 @@ def _dependency(attempt: Attempt, name: str, partition: Partition, inputs: list[
 
 
 def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:
-    if attempt.call.revoked:
-        raise StaleState(f"the attempt at {attempt.asset.name} was given up before it had a value")
+    _check_live(attempt, "it had a value")
     lease = attempt.claim.lease
     context = IOContext(
         asset=attempt.asset.name,
@@ -157,11 +174,28 @@ def _store(attempt: Attempt, partition: Partition, value: Any) -> StoredValue:
     manager, name = _manager(attempt.services, attempt.manager), attempt.asset.name
     told = partial(events.io, attempt.services, "store", attempt.manager)
     with told(asset=name, partition=partition, run_id=lease.run_id) as measured:
-        stored: StoredValue = _guarded(f"storing {name}", lambda: manager.store(context, value))
+        stored = _checked(attempt.manager, _guarded(f"storing {name}", lambda: manager.store(context, value)))
         if stored.bytes is not None:
             measured["bytes"] = stored.bytes
     failpoint("run.after_value_stored")
-    return replace(stored, manager=attempt.manager)
+    return stored
+
+
+def _checked(name: str, stored: Any) -> StoredValue:
+    """Where an IO manager says that a value is, under the manager's name; anybody may have written that manager."""
+    if isinstance(stored, StoredValue):
+        texts = all(isinstance(text, str) for text in (stored.location, stored.data_version))
+        if texts and storable(stored.data_version) == stored.data_version and isinstance(stored.bytes, int | None):
+            return replace(stored, manager=name)
+    expected = "a StoredValue of texts, its bytes an int or None"
+    message = f"expected IO manager {name!r} to answer with {expected}, got: {shown(stored)}"
+    raise IOManagerError(message, retryable=False, io_manager=name)
+
+
+def _check_live(attempt: Attempt, what: str) -> None:
+    """Refuse to go on with an attempt whose run was cancelled or put back, while it waited for a thread too."""
+    if attempt.call.revoked:
+        raise StaleState(f"the attempt at {attempt.asset.name} was given up before {what}")
 
 
 def _manager(services: Services, name: str) -> IOManager:

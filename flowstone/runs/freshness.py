@@ -24,7 +24,10 @@ _MAKING = """
     select m.code_version, r.source_kind, r.source_name from materialization m join run r on r.run_id = m.run_id
     where m.run_id = :run_id and m.asset = :asset
 """
-_NEWEST = "select * from materialization where asset = :asset and partition = :partition order by id desc limit 1"
+_NEWEST = """
+    select * from materialization where asset = :asset and partition = :partition
+    order by case when status = 'running' then 0 else 1 end, id desc limit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class AssetState:
         reason: why it is stale, else None; `because` the place of the dependency that made it so.
         problem: what is wrong with the mapping to a dependency, where something is.
         made: how its newest valid value was made; None when there is none.
-        newest: its newest row, whatever that came to; None when no run was ever asked for.
+        newest: the row that is worked on, else its newest, whatever that came to; None when no run was ever asked for.
     """
 
     asset: Asset

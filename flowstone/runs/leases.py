@@ -17,12 +17,13 @@ from typing import Any
 
 from flowstone.core.graph import Graph
 from flowstone.core.run import RUN_STEPS, MaterializationStatus, RunStatus, step
-from flowstone.errors import AssetNotFound, StaleState
+from flowstone.errors import StaleState
 from flowstone.failpoints import failpoint
-from flowstone.runs.attempts import Ended, Failed, Repeated, Skipped, Snoozed, Verdict, Waiting
+from flowstone.runs.attempts import Ended, Repeated, Snoozed, Verdict, Waiting
+from flowstone.runs.coalescing import take_up
 from flowstone.runs.ledger import Lease, Ledger, Progress, asset_rows
 from flowstone.runs.limits import Limit, Limits, Slots
-from flowstone.runs.standing import ALREADY, Standing
+from flowstone.runs.standing import Standing
 from flowstone.state.connection import Connection, Row
 from flowstone.state.fields import instant, json_value
 
@@ -64,14 +65,6 @@ _HELD = """
 _START_RUN = """
     update run set status = :status, boot = :boot, fence = :fence, started_at = coalesce(started_at, :now)
     where run_id = :run_id and status = 'queued'
-"""
-_OVERTAKE = """
-    update materialization set overtaken_by = :run_id
-    where asset = :asset and partition = :partition and status = 'pending' and run_id <> :run_id
-"""
-_DONE_BY_OTHER = """
-    select 1 from materialization where run_id = :run_id and asset = :asset and partition = :partition
-    and status = 'success' and code_version is not distinct from :code_version
 """
 _UNDER_LEASE = """
     select m.id, m.run_id, m.asset, m.partition, m.status, m.attempt, m.failures, m.ready_at, m.snoozed_since, m.busy,
@@ -309,11 +302,7 @@ def _start_run(
         return None
     before = {"attempt": run.attempt, "setbacks": run.setbacks}
     ledger = Ledger(connection, graph, lease, Standing.read(assets, boot), now, slots=slots, **before)
-    # What people approved is made, and so is what is made from it, whatever others have made meanwhile.
-    approved = any(row.approval is not None for row in assets)
-    for row in assets:
-        if row.status == MaterializationStatus.PENDING:
-            _take_up(connection, ledger, run, row, coalesced=not approved)
+    take_up(ledger, run, assets)
     return Claim(
         lease=ledger.lease,
         run_key=run.run_key,
@@ -329,21 +318,3 @@ def _start_run(
         queue_age=(now - instant(run.ready_at)).total_seconds(),
         first=run.started_at is None,
     )
-
-
-def _take_up(connection: Connection, ledger: Ledger, run: Row, row: Row, *, coalesced: bool) -> None:
-    """Decide whether an asset is still to be made, and mark those that wait for the same as overtaken."""
-    if row.asset not in ledger.graph:
-        ledger.end(row.asset, Failed(AssetNotFound.named(row.asset, ledger.graph.order())))
-    elif coalesced and _was_made_meanwhile(connection, run, row):
-        ledger.end(row.asset, Skipped(ALREADY))
-    else:
-        connection.execute(_OVERTAKE, run_id=row.run_id, asset=row.asset, partition=row.partition)
-
-
-def _was_made_meanwhile(connection: Connection, run: Row, row: Row) -> bool:
-    """Whether a run that was claimed after this one was requested has made the same thing (semantics 7)."""
-    if row.overtaken_by is None or run.force or run.payload is not None:
-        return False
-    same = {"asset": row.asset, "partition": row.partition, "code_version": row.code_version}
-    return bool(connection.execute(_DONE_BY_OTHER, same, run_id=row.overtaken_by))

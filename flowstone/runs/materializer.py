@@ -10,12 +10,20 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from actors import Actor, ActorDeadError
 from flowstone.core.graph import Graph
-from flowstone.errors import FlowstoneError, RuntimeStopped, StaleState, StoreUnavailable
+from flowstone.errors import (
+    ExecutionError,
+    FlowstoneError,
+    RuntimeStopped,
+    StaleState,
+    StoreUnavailable,
+    text_of,
+)
 from flowstone.failpoints import failpoint
 from flowstone.outcome import Outcome
 from flowstone.runs import events
@@ -156,10 +164,11 @@ class Materializer(Actor):
         if not self.settling:
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, most: int | None = None) -> None:
         services, lease = self.services, self.claim.lease
         graph: Graph = services.catalog.graph
-        asked, self.ended, self.settling = tuple(self.ended), [], True
+        number = len(self.ended) if most is None else most
+        asked, self.ended, self.settling = tuple(self.ended[:number]), self.ended[number:], True
         others = self.in_hand - {each.asset for each in asked}
         known = self._begin_step()
         services.database.write(
@@ -184,6 +193,9 @@ class Materializer(Actor):
             self.ended[:0] = message.asked
             self.send_after(STORE_RETRY, SettleAgain())
             return
+        if error is not None and not isinstance(error, StaleState):
+            self._refused(message.asked, error)
+            return
         failpoint("run.after_settle")
         self.settling = False
         asked = message.asked
@@ -194,6 +206,22 @@ class Materializer(Actor):
         self._advanced(message.outcome)
         if self.ended:
             self._write()
+
+    def _refused(self, asked: tuple[Settle, ...], error: BaseException) -> None:
+        """What became of an attempt is nothing that a store can hold: that is how it failed. Of several, look which.
+
+        Raises:
+            BaseException: not even that can be stored.
+        """
+        first = asked[0]
+        if len(asked) == 1 and isinstance(first.verdict, Failed):
+            raise error
+        if len(asked) == 1:
+            told = ExecutionError(f"what became of it can't be stored: {type(error).__name__}: {text_of(error)}")
+            first = replace(first, verdict=Failed(told))
+            self.errors[first.asset] = told
+        self.ended[:0] = [first, *asked[1:]]
+        self._write(1)
 
     def _tell(self, asked: Settle, refused: StaleState | None) -> None:
         """Tell of an attempt that is settled, or that is nobody's any more."""
@@ -230,7 +258,7 @@ class Materializer(Actor):
 
     def _advanced(self, outcome: Outcome[Progress]) -> None:
         if isinstance(outcome.error, StaleState):
-            log.warning("run %s was taken over: %s", self.claim.lease.run_id, outcome.error)
+            log.info("run %s was cancelled, or taken over: %s", self.claim.lease.run_id, outcome.error)
             # Or it is finished, by a commit of which the answer was lost: who waits looks again.
             self.services.waiters.tell(RunLeft(self.claim.lease.run_id, dict(self.errors)))
             self.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from flowstone.core.partitions import decode_partition, partition_text
 from flowstone.core.run import RunStatus
 from flowstone.runs.leases import slots_lacking
 from flowstone.runs.ledger import asset_rows
@@ -22,7 +23,7 @@ _EARLIER = """
 """
 _HOLDER = """
     select r.run_id, r.status, m.asset, m.partition from materialization own
-    join materialization m on m.asset = own.asset and m.partition = own.partition and m.run_id <> own.run_id
+    join materialization m on m.asset = own.asset and m.partition = own.partition
     join run r on r.run_id = m.run_id
     where own.run_id = :run_id and own.status = 'pending'
     and (r.status = 'running' and m.status in ('pending', 'running') or m.busy is not null) order by m.id limit 1
@@ -66,9 +67,13 @@ def _behind(connection: Connection, run: Row) -> str | None:
 
 def _held(connection: Connection, run: Row) -> str | None:
     for row in connection.execute(_HOLDER, run_id=run.run_id):
-        what = f"{row.asset} for {row.partition}" if row.partition else row.asset
-        works = "works on" if row.status == RunStatus.RUNNING else "is over, but a call of it still goes on for"
-        return f"run {row.run_id} {works} {what}"
+        place = partition_text(decode_partition(row.partition))
+        what = f"{row.asset} for {place}" if place else row.asset
+        if row.run_id == run.run_id:
+            return f"the call of its earlier attempt at {what} still goes on"
+        if row.status != RunStatus.RUNNING:
+            return f"run {row.run_id} works on {what} no more, but its call still goes on"
+        return f"run {row.run_id} works on {what}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from flowstone.state.fields import json_value
 from flowstone.state.retention import Age, Rows, Step, rows_between
 
 __all__ = ["CONFLICTS", "FinishedRuns"]
+
+log = logging.getLogger(__name__)
 
 CONFLICTS = Rows(what="conflicts", table="run_conflict", moment="at", spare="false")
 """Requests that were refused since their run key meant something else."""
@@ -51,7 +54,11 @@ _SPARE = f"exists ({_NEEDED_ASSET}) or not {_ONCE} and exists ({_SCOPE})"
 _OLD = "t.completed_at < :before and t.status in ('success', 'failed', 'cancelled')"
 _CANDIDATES = f"select run_id from run t where t.id > :after and t.id <= :last and {_OLD} and not ({_SPARE})"
 _VALUES = f"""
-    select m.run_id, m.stored from materialization m where m.stored is not null and m.run_id in ({_CANDIDATES})
+    select m.run_id, m.stored, (
+        select n.stored from asset_event e join materialization n on n.run_id = e.run_id and n.asset = e.asset
+        where e.asset = m.asset and e.partition = m.partition order by e.id desc limit 1
+    ) as newest
+    from materialization m where m.stored is not null and m.run_id in ({_CANDIDATES})
 """
 _FORGET_KEY = f"delete from run_key where run_id in (select run_id from run t where t.run_id = :run_id and {_ONCE})"
 
@@ -61,8 +68,9 @@ class FinishedRuns:
     """Finished runs, except those that hold the newest value of an asset, and those that a dedupe scope still asks for.
 
     The values of runs that go are deleted first, by the IO managers of `io`, so that none is left that no row names; a
-    run with a value of another manager stays. Keys that may be asked for again stay too, and so does what they stand
-    for: the run's id.
+    run with a value of another manager, or one that can't be deleted, stays. A place that holds the newest value too,
+    as a stable one does, stays with it, whether or not the value has changed since. Keys that may be asked for again
+    stay too, and so does what they stand for: the run's id.
     """
 
     io: Mapping[str, IOManager]
@@ -85,16 +93,30 @@ class FinishedRuns:
             return Step(None)
         span = {**age.parameters, "after": after, "last": last}
         going, values = database.read(lambda connection: self._going(connection, span))
-        for value in values:
-            self.io[value.manager].delete(value)
+        going -= {run_id for run_id, value in values if not self._deleted(value)}
         return Step(last, looked, database.transact(lambda connection: _remove(connection, going, span)))
 
-    def _going(self, connection: Connection, span: dict[str, Any]) -> tuple[set[str], list[StoredValue]]:
+    def _deleted(self, value: StoredValue) -> bool:
+        try:
+            self.io[value.manager].delete(value)
+        except Exception as error:
+            # One that lasts would else keep all that is younger too.
+            log.warning("the value at %s of IO manager %s can't be deleted: %s", value.location, value.manager, error)
+            return False
+        return True
+
+    def _going(self, connection: Connection, span: dict[str, Any]) -> tuple[set[str], list[tuple[str, StoredValue]]]:
         """The ids of the runs of a span that may go, and their values."""
         candidates = {row.run_id for row in connection.execute(_CANDIDATES, span)}
-        stored = [(row.run_id, StoredValue(**json_value(row.stored))) for row in connection.execute(_VALUES, span)]
-        foreign = {run_id for run_id, value in stored if value.manager not in self.io}
-        return candidates - foreign, [value for run_id, value in stored if run_id not in foreign]
+        rows = [(row.run_id, _value(row.stored), _value(row.newest)) for row in connection.execute(_VALUES, span)]
+        foreign = {run_id for run_id, value, _ in rows if value.manager not in self.io}
+        # By location alone: a manager may have got another name since, and still have the same places.
+        superseded = [(run_id, value) for run_id, value, newest in rows if value.location != newest.location]
+        return candidates - foreign, [(run_id, value) for run_id, value in superseded if run_id not in foreign]
+
+
+def _value(stored: str) -> StoredValue:
+    return StoredValue(**json_value(stored))
 
 
 def _remove(connection: Connection, going: set[str], span: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from flowstone.audit.store import record
-from flowstone.audit.who import who
+from flowstone.audit.who import because, who
 from flowstone.core.partitions import Partition, encode_partition
 from flowstone.runs.services import Services
 from flowstone.runs.store import latest
@@ -40,11 +40,11 @@ def invalidate(
     """Say that the values of an asset's partition made so far are not valid; False when there was none.
 
     Raises:
-        AssetNotFound, PartitionError: the request makes no sense.
+        AssetNotFound, PartitionError, ValidationError: the request makes no sense.
     """
     encoded = encode_partition(services.catalog.read_partition(services.catalog.asset(asset).name, partition))
-    actor, now = who(by), services.clock.now()
-    return services.database.transact(lambda connection: _invalidate(connection, asset, encoded, actor, reason, now))
+    actor, words, now = who(by), because(reason), services.clock.now()
+    return services.database.transact(lambda connection: _invalidate(connection, asset, encoded, actor, words, now))
 
 
 def _invalidate(

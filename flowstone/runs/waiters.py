@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from actors import Future
-from flowstone.errors import FlowstoneError
+from flowstone.errors import FlowstoneError, RuntimeStopped
 
 __all__ = ["RunLeft", "Waiters"]
 
@@ -32,6 +32,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self.listener: Callable[[str], object] | None = None
+        self._closed: str | None = None
         self._lock = Lock()
         self._futures: dict[str, list[Future[RunLeft]]] = {}
         self._errors: dict[str, dict[str, FlowstoneError]] = {}
@@ -49,6 +50,20 @@ class Waiters:
                 waiting.remove(future)
             if not waiting:
                 self._futures.pop(run_id, None)
+
+    def close(self, reason: str) -> None:
+        """Let nobody wait any more: nothing goes on here."""
+        self._closed = reason
+        self.stir()
+
+    def check_open(self) -> None:
+        """Refuse to wait for what will not come; ask when a future was added, before it is waited for.
+
+        Raises:
+            RuntimeStopped: nothing goes on here.
+        """
+        if self._closed is not None:
+            raise RuntimeStopped(self._closed)
 
     def note(self, run_id: str, asset: str, error: FlowstoneError) -> None:
         """Keep the live exception of an asset, which is written next: the row may be read before the run is left."""

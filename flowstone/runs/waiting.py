@@ -13,6 +13,7 @@ from flowstone.runs import store
 from flowstone.runs.records import Run
 from flowstone.runs.services import Services
 from flowstone.runs.waiters import RunLeft
+from flowstone.state.connection import Connection
 
 __all__ = ["run_of", "until_finished"]
 
@@ -39,6 +40,7 @@ def until_finished(
 
     Raises:
         TimeoutExceeded: `limit` seconds passed; the run goes on.
+        RuntimeStopped: the runtime ended first; the run is as the store says.
         RunNotFound: there is no such run.
     """
     deadline = None if limit is None else time.monotonic() + limit
@@ -48,18 +50,24 @@ def until_finished(
         # Added before the row is read: a run that ends in between is seen in one place or the other.
         services.waiters.add(run_id, future)
         try:
-            run = run_of(services, run_id)
-            if run.status in FINISHED_RUNS:
+            run = services.database.read(lambda connection: _finished(connection, run_id))
+            if run is not None:
                 # In this order: what is noted no more was told before.
                 errors |= services.waiters.errors(run_id)
                 return run, errors | dict(future.get(timeout=0).errors if future.done else {})
+            services.waiters.check_open()
             left: RunLeft = future.get(timeout=_patience(services, deadline))
             errors.update(left.errors)
         except AskTimeout:
             if deadline is not None and time.monotonic() >= deadline:
-                raise _too_long(services, run, limit) from None
+                raise _too_long(services, run_of(services, run_id), limit) from None
         finally:
             services.waiters.remove(run_id, future)
+
+
+def _finished(connection: Connection, run_id: str) -> Run | None:
+    """The run with the rows of its assets, once it has finished."""
+    return store.find(connection, run_id) if store.status_of(connection, run_id) in FINISHED_RUNS else None
 
 
 def _patience(services: Services, deadline: float | None) -> float | None:

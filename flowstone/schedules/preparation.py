@@ -11,7 +11,7 @@ from flowstone.core.catalog import Catalog
 from flowstone.core.partitions import Partition
 from flowstone.core.run import RunRequest, Source, SourceKind
 from flowstone.core.run_key import schedule_key, tick_id
-from flowstone.errors import FlowstoneError
+from flowstone.errors import FlowstoneError, storable, text_of
 from flowstone.runs.requests import ResolvedRequest, resolve
 from flowstone.schedules.due import Account
 from flowstone.schedules.rows import ScheduleRow
@@ -87,10 +87,6 @@ def request_of(catalog: Catalog, schedule: ScheduleRow, moment: datetime, partit
 
 
 def _text(error: BaseException) -> str:
-    """An error as rows hold it: its type, then its message, in text that any store takes."""
+    """An error as rows hold it: its type, then its message."""
     kind = error.type if isinstance(error, FlowstoneError) else type(error).__name__
-    try:
-        text = f"{kind}: {error}"
-    except Exception:
-        text = kind
-    return text[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return storable(f"{kind}: {text_of(error)}"[:_LONGEST_ERROR])

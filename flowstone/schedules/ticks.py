@@ -28,7 +28,7 @@ from flowstone.schedules.rows import ScheduleRow, Tick
 from flowstone.state.connection import Connection
 from flowstone.state.fields import instant
 
-__all__ = ["Commit", "Moved", "Writing", "find_tick", "tick_of", "write_accounts"]
+__all__ = ["Commit", "Moved", "Writing", "find_tick", "newest_tick", "tick_of", "write_accounts"]
 
 _ALMOST = timedelta(microseconds=1)
 
@@ -109,6 +109,12 @@ def find_tick(connection: Connection, schedule: str, moment: datetime) -> Tick |
 def tick_of(connection: Connection, identifier: str) -> Tick | None:
     """The tick of this id, or None."""
     rows = connection.execute("select * from tick where tick_id = :key", key=identifier)
+    return Tick.read(rows[0]) if rows else None
+
+
+def newest_tick(connection: Connection, schedule: str) -> Tick | None:
+    """The tick of a schedule that was written last, or None."""
+    rows = connection.execute("select * from tick where schedule = :name order by id desc limit 1", name=schedule)
     return Tick.read(rows[0]) if rows else None
 
 

@@ -11,7 +11,7 @@ from flowstone.core.catalog import Catalog
 from flowstone.core.partitions import Partition, decode_partition, encode_partition
 from flowstone.core.run import RunRequest, Source
 from flowstone.core.run_key import bounded
-from flowstone.errors import FlowstoneError, ValidationError, shown
+from flowstone.errors import FlowstoneError, ValidationError, shown, storable, text_of
 from flowstone.outcome import Outcome
 from flowstone.runs.requests import ResolvedRequest, resolve
 from flowstone.sensors.cursor import write_state
@@ -19,7 +19,7 @@ from flowstone.sensors.rows import EvaluationStatus
 from flowstone.sensors.sensor import KEEP, Arrival, Item, NoTrigger, PollError, Trigger
 from flowstone.sensors.spec import SensorSpec
 
-__all__ = ["Failure", "Finding", "Request", "arrival_key", "failure_of", "read_answer"]
+__all__ = ["LARGEST_PAYLOAD", "Failure", "Finding", "Request", "arrival_key", "failure_of", "read_answer"]
 
 LARGEST_PAYLOAD = 64 * 1024
 """Bytes of JSON that an arrival may carry."""
@@ -73,7 +73,7 @@ def read_answer(
     """What the outcome of a call means; `key` gives the run key of the n-th request."""
     answer = outcome.value if outcome.error is None else outcome.error
     if isinstance(answer, PollError):
-        return Failure(answer.code, _text(answer.reason), answer.retry_after)
+        return Failure(answer.code, text_of(answer.reason), answer.retry_after)
     failure = failure_of(outcome)
     if failure is not None:
         return failure
@@ -86,7 +86,7 @@ def read_answer(
         return Failure("bad_state", str(error))
     seen = tuple(arrival_key(key) for key in answer.seen)
     if isinstance(answer, NoTrigger):
-        reason = None if answer.reason is None else _clean(_text(answer.reason))
+        reason = None if answer.reason is None else _clean(text_of(answer.reason))
         return Finding(EvaluationStatus.NO_TRIGGER, cursor, reason, seen=seen, again=answer.again)
     try:
         requests = tuple(
@@ -104,7 +104,7 @@ def failure_of(outcome: Outcome[Any]) -> Failure | None:
         return Failure("timeout")
     if outcome.error is None:
         return None
-    return Failure(f"exception:{type(outcome.error).__name__}", _text(outcome.error))
+    return Failure(f"exception:{type(outcome.error).__name__}", text_of(outcome.error))
 
 
 def _request(spec: SensorSpec, item: Item, *, source: Source, key: str, catalog: Catalog) -> Request:
@@ -135,21 +135,8 @@ def _checked_payload(payload: Any) -> Any:
 
 def arrival_key(key: str) -> str:
     """The key of an arrival as it is stored: short, and nothing that a database can't hold."""
-    return bounded(_storable(key))
-
-
-def _text(value: object) -> str:
-    # User classes may fail to show themselves; the evaluation is recorded all the same.
-    try:
-        return str(value)
-    except Exception:
-        return shown(value)
+    return bounded(storable(key))
 
 
 def _clean(text: str) -> str:
-    return _storable(text)[:LONGEST_REASON]
-
-
-def _storable(text: str) -> str:
-    """A text that every database can hold."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    return storable(text)[:LONGEST_REASON]

@@ -69,25 +69,25 @@ class SensorBook:
                 raise ValidationError(message, name=spec.name)
             self._specs[spec.name] = spec
 
-    def remove(self, name: str) -> SensorSpec:
+    def remove(self, name: object) -> SensorSpec:
         """Strike a sensor out, and return it.
 
         Raises:
             SensorNotFound: there is none of this name.
         """
         with self._lock:
-            if name not in self._specs:
+            if not isinstance(name, str) or name not in self._specs:
                 raise SensorNotFound.named(name, self._specs)
             return self._specs.pop(name)
 
-    def get(self, name: str) -> SensorSpec:
+    def get(self, name: object) -> SensorSpec:
         """The sensor of this name.
 
         Raises:
             SensorNotFound: there is none.
         """
         with self._lock:
-            if name not in self._specs:
+            if not isinstance(name, str) or name not in self._specs:
                 raise SensorNotFound.named(name, self._specs)
             return self._specs[name]
 

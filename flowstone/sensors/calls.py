@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
 from actors import ActorDeadError, ActorRef, AskTimeout, ChildExists, ChildNotFound, DynamicSupervisorRef
 from flowstone.audit.who import who
+from flowstone.core.checks import check_status
 from flowstone.core.keywords import check_keywords
 from flowstone.durations import seconds
 from flowstone.errors import ExecutionError, RuntimeStopped, SensorNotFound, TimeoutExceeded, ValidationError, shown
@@ -96,6 +96,7 @@ class Sensors:
         """
         asked = Poll(by)
         limit = None if timeout is None else seconds(timeout, "timeout")
+        self.definition(name)
         membership = self._services.membership
         if not membership.has(polls_of(name)):
             return self._poll_elsewhere(name, limit, by)
@@ -187,7 +188,7 @@ class Sensors:
             SensorNotFound: there is none of this name.
             ValidationError: a status that does not exist, a bad limit, or a cursor that no page gave.
         """
-        _check_status(status, EvaluationStatus)
+        check_status(status, EvaluationStatus)
 
         def query(connection: Connection) -> Page[EvaluationRow]:
             store.read(connection, name)
@@ -204,7 +205,7 @@ class Sensors:
             SensorNotFound: there is none of this name.
             ValidationError: a status that does not exist, a bad limit, or a cursor that no page gave.
         """
-        _check_status(status, DeliveryStatus)
+        check_status(status, DeliveryStatus)
 
         def query(connection: Connection) -> Page[Delivery]:
             store.read(connection, name)
@@ -258,6 +259,8 @@ class Sensors:
         try:
             self._book.remove(name)
         except SensorNotFound:
+            if not isinstance(name, str):
+                raise
             if not self.get(name).orphaned:
                 raise
         supervisor: DynamicSupervisorRef | None = self._services.directory.get("sensors")
@@ -299,6 +302,8 @@ class Sensors:
         try:
             return self._book.get(name)
         except SensorNotFound:
+            if not isinstance(name, str):
+                raise
             row = self.get(name)
         lacking = "has left the code" if row.orphaned else "is not in the code of this process"
         raise SensorNotFound(f"sensor {name!r} {lacking}: it goes on where it was when it is defined again", name=name)
@@ -332,12 +337,6 @@ class Sensors:
 
     def _transact(self, transaction: Callable[[Connection], T]) -> T:
         return self._services.database.transact(transaction)
-
-
-def _check_status(status: object, statuses: type[StrEnum]) -> None:
-    if status is not None and status not in tuple(statuses):
-        known = ", ".join(statuses)
-        raise ValidationError(f"expected status to be one of {known}, got: {shown(status)}", option="status")
 
 
 def _spec_of(sensor: str | SensorSpec, value: Sensor | None, options: dict[str, Any]) -> SensorSpec:

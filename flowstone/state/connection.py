@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from flowstone.errors import StoreUnavailable
+from flowstone.errors import StoreUnavailable, ValidationError
 from flowstone.state.dialect import Query, Row, Session
 
 __all__ = ["Connection", "Query", "Row"]
@@ -37,6 +37,7 @@ class Connection:
 
         Raises:
             StoreUnavailable: the store failed, not the statement.
+            ValidationError: a parameter is text or a number that the store can't hold.
         """
         return self._call(self._session.execute, sql, {**parameters, **named} if parameters else named)
 
@@ -121,6 +122,8 @@ class Connection:
             if unavailable is None:
                 raise
             raise unavailable from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise ValidationError(f"expected text and numbers that the store can hold, got: {error}") from error
 
     @property
     def dialect(self) -> str:

@@ -127,8 +127,12 @@ class Database:
         """
         self._server.boot = boot
 
-    def transact(self, transaction: Callable[[Connection], T]) -> T:
+    def transact(
+        self, transaction: Callable[[Connection], T], told: Callable[[T], object] | None = None
+    ) -> T:
         """Run a transaction and wait for its commit; blocks the calling thread, so not for actors.
+
+        `told` is called with what it gave, after the commit and before anybody hears of a later one; it must not block.
 
         Raises:
             RuntimeStopped: the store is closed, or the caller is an acknowledgement of the store, which must not wait.
@@ -143,7 +147,11 @@ class Database:
 
         def settle(outcome: Outcome[T]) -> None:
             outcomes.append(outcome)
-            done.release()
+            try:
+                if told is not None and outcome.error is None:
+                    told(outcome.unwrap())
+            finally:
+                done.release()
 
         self._writer.write(transaction, settle)
         done.acquire()
@@ -166,6 +174,10 @@ class Database:
             ForkedRuntime: the store was opened by the process that forked this one.
         """
         self._readers.read_later(query, then)
+
+    def stop_reading(self) -> None:
+        """Answer what was queued to be read, and read no more; harmless when repeated."""
+        self._readers.close()
 
     @contextmanager
     def apart(self) -> Iterator[Connection]:

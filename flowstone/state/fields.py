@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, overload
 
-from flowstone.errors import ValidationError
+from flowstone.errors import ValidationError, shown
 
 __all__ = ["Json", "bind", "bind_listed", "bind_named", "instant", "instant_text", "json_text", "json_value"]
 
@@ -86,7 +86,11 @@ def json_value(value: str | None) -> Any:
 
 
 def bind(value: object) -> object:
-    """A Python value as the database takes it: instants, structures and `Json` become text, others stay."""
+    """A Python value as the database takes it: instants, structures and `Json` become text, others stay.
+
+    Raises:
+        ValidationError: no database holds values of this type.
+    """
     if type(value) in _PLAIN:
         return value
     if isinstance(value, datetime):
@@ -95,7 +99,9 @@ def bind(value: object) -> object:
         return json_text(value.value)
     if isinstance(value, (dict, list, tuple)):
         return json_text(value)
-    return value
+    if isinstance(value, (str, int, float)):
+        return value
+    raise ValidationError(f"expected a value that the store can hold, got: {shown(value)}")
 
 
 def bind_named(values: Mapping[str, object]) -> dict[str, object]:

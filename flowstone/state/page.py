@@ -13,6 +13,9 @@ __all__ = ["Page", "page"]
 
 T = TypeVar("T")
 
+LARGEST = 1_000_000_000
+"""Rows of a page."""
+
 
 class Page(tuple[T, ...], Generic[T]):
     """A tuple of rows; `next_cursor` continues after the last one, and is None on the last page."""
@@ -33,7 +36,7 @@ def page(
     """Rows of `table` whose columns equal the filters that are not None, and `at` not before `since`, by falling `id`.
 
     Raises:
-        ValidationError: a cursor that no page gave, or a limit below 1.
+        ValidationError: a cursor that no page gave, or a limit below 1 or above LARGEST.
     """
     size = _size(limit)
     given = {column: value for column, value in filters.items() if value is not None}
@@ -53,8 +56,8 @@ def page(
 
 
 def _size(limit: object) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ValidationError(f"expected limit to be an int of at least 1, got: {shown(limit)}")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LARGEST:
+        raise ValidationError(f"expected limit to be an int of at least 1 and at most {LARGEST:,}, got: {shown(limit)}")
     return limit
 
 

@@ -71,6 +71,12 @@ def value_of(value: object) -> Value:
     return _text(str(bound))
 
 
+def _int(value: int) -> Value:
+    if not -(2**63) <= value < 2**63:
+        raise OverflowError(f"{value} has more than 64 bits")
+    return INT8, b"%d" % value
+
+
 def _text(value: str) -> Value:
     encoded = value.encode()
     if b"\0" in encoded:
@@ -81,7 +87,7 @@ def _text(value: str) -> Value:
 _WRITERS: dict[type, Callable[[Any], Value]] = {
     type(None): lambda value: (_UNKNOWN, None),
     str: _text,
-    int: lambda value: (INT8, b"%d" % value),
+    int: _int,
     bool: lambda value: (BOOL, b"t" if value else b"f"),
     float: lambda value: (FLOAT8, repr(value).encode()),
     bytes: lambda value: (BYTEA, b"\\x" + value.hex().encode()),

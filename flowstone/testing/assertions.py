@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowstone.core.partitions import Partition
+from flowstone.errors import AssetNotFound, ValidationError
 from flowstone.runtime import Runtime
 
 __all__ = ["assert_enqueued", "assert_materialized", "refute_enqueued"]
@@ -15,10 +16,11 @@ SHOWN = 10
 
 
 def assert_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY, run_key: str | None = None) -> None:
-    """Assert that a run of this asset was asked for, whatever became of it.
+    """Assert that a run of this asset was asked for, by its name or by a selection that has it, whatever became of it.
 
     Raises:
         AssertionError: there is none; the message lists the runs that come nearest.
+        AssetNotFound: there is no such asset, so that no run of it can be.
     """
     if not _runs(runtime, asset, partition, run_key):
         nearest = _listed("nearest runs", _nearest(runtime, asset, partition, run_key))
@@ -26,10 +28,11 @@ def assert_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY,
 
 
 def refute_enqueued(runtime: Runtime, asset: str, *, partition: Partition = ANY, run_key: str | None = None) -> None:
-    """Assert that no run of this asset was asked for.
+    """Assert that no run of this asset was asked for, neither by its name nor by a selection that has it.
 
     Raises:
         AssertionError: there is one; the message lists them.
+        AssetNotFound: there is no such asset, so that this would hold whatever the pipeline does.
     """
     found = _runs(runtime, asset, partition, run_key)
     if found:
@@ -44,7 +47,9 @@ def assert_materialized(
 
     Raises:
         AssertionError: it was not; the message lists the asset's rows.
+        AssetNotFound: there is no such asset.
     """
+    runtime.assets_of(asset)
     rows = runtime.materializations.list(asset=asset)
     if not any(row.status == status and _same(runtime, asset, partition, row.partition) for row in rows):
         wanted = _described(asset, partition, status=status)
@@ -52,10 +57,22 @@ def assert_materialized(
 
 
 def _runs(runtime: Runtime, asset: str, partition: Partition, run_key: str | None) -> list[Any]:
-    rows = runtime.runs.list(asset=asset, limit=1_000_000)
+    wanted = set(runtime.assets_of(asset))
     return [
-        row for row in rows if run_key in (None, row.run_key) and _same(runtime, asset, partition, row.partition)
+        row
+        for row in runtime.runs.list(limit=1_000_000)
+        if run_key in (None, row.run_key)
+        and (row.asset == asset or wanted <= _assets_of(runtime, row.asset))
+        and _same(runtime, asset, partition, row.partition)
     ]
+
+
+def _assets_of(runtime: Runtime, selection: str) -> set[str]:
+    """The assets that a run was asked for; none where the pipeline does not know them any more."""
+    try:
+        return set(runtime.assets_of(selection))
+    except (AssetNotFound, ValidationError):
+        return set()
 
 
 def _nearest(runtime: Runtime, asset: str, partition: Partition, run_key: str | None) -> list[Any]:

@@ -10,7 +10,7 @@ It is a WSGI application, to be served by `flowstone web`, or mounted into one o
 | 401 | the signature, its time or the token is wrong |
 | 403 | the sensor takes no messages over HTTP: its `Push` has no `auth=` |
 | 404, 405 | no such sensor, or another path or method |
-| 413, 415 | the body is too large, or not `application/json` |
+| 413, 415 | the body, or the payload that the message would be, is too large; it is not `application/json` |
 | 500 | the sensor's own code failed; the message may be sent again |
 | 503 | the store is down or the sensor is paused: `Retry-After` says when to send the message again |
 """
@@ -28,6 +28,7 @@ from werkzeug.exceptions import HTTPException
 from flowstone.errors import ExecutionError, FlowstoneError, RuntimeStopped, SensorNotFound, StoreUnavailable
 from flowstone.errors import ValidationError
 from flowstone.sensors import Push
+from flowstone.sensors.answers import LARGEST_PAYLOAD
 from flowstone.sensors.calls import Sensors
 from flowstone.sensors.rows import EvaluationRow, EvaluationStatus
 from flowstone.sensors.sensor import PollError
@@ -85,10 +86,7 @@ def _pushed(calls: Calls, name: str) -> Response:
             raise Refusal(401, "unauthorized", reason, ("WWW-Authenticate", "Bearer"))
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Refusal(415, "unsupported_media_type", f"expected application/json, got: {request.mimetype or 'nothing'}")
-    try:
-        message = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "bad_json", "expected the body to be JSON") from None
+    message = _message(sensor, body)
     return _told(calls.sensors.push(name, message, message_id=_message_id(sensor)))
 
 
@@ -99,6 +97,19 @@ def _sensor(calls: Calls, name: str) -> Push:
     if sensor.auth is None:
         raise Refusal(403, "no_auth", f"sensor {name!r} takes no messages over HTTP: its Push has no auth=")
     return sensor
+
+
+def _message(sensor: Push, body: bytes) -> Any:
+    try:
+        message = json.loads(body)
+        # Python reads NaN, and numbers beyond all bounds, which no JSON has: sent again they would be no better.
+        size = len(json.dumps(message, allow_nan=False))
+    except (ValueError, RecursionError):
+        raise Refusal(400, "bad_json", "expected the body to be JSON") from None
+    if size > LARGEST_PAYLOAD and type(sensor).receive is Push.receive:
+        limit = f"expected a message of at most {LARGEST_PAYLOAD} bytes of JSON, which become the payload, got: {size}"
+        raise Refusal(413, "request_entity_too_large", limit)
+    return message
 
 
 def _message_id(sensor: Push) -> str | None:

@@ -40,6 +40,11 @@ def test_an_unknown_keyword_of_the_runtime_is_an_error_with_a_suggestion() -> No
         fs.Runtime(shop(), max_concurency=4)  # type: ignore[call-arg]
 
 
+def test_an_unknown_keyword_of_a_client_is_an_error_with_a_suggestion() -> None:
+    with pytest.raises(fs.ValidationError, match="Client does not take 'namspace'; did you mean 'namespace'"):
+        fs.Client(shop(), namspace="x")  # type: ignore[call-arg]
+
+
 def test_what_is_no_pipeline_is_refused() -> None:
     with pytest.raises(fs.ValidationError, match="expected pipelines"):
         fs.Runtime("shop")  # type: ignore[arg-type]
@@ -108,6 +113,41 @@ def test_requests_that_make_no_sense_are_refused_and_leave_no_row() -> None:
         with pytest.raises(fs.RunNotFound):
             runtime.runs.cancel("run_x")
         assert runtime.runs.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"force": "no"}, "force to be True or False, got: 'no'"), ({"priority": 10**30}, "an int of up to 64 bits")],
+)
+def test_options_of_a_request_are_no_more_than_they_say(options: dict[str, Any], message: str) -> None:
+    with fs.Runtime(shop(), store="memory://") as runtime:
+        with pytest.raises(fs.ValidationError, match=message):
+            runtime.materialize_async("raw", **options)
+        assert runtime.runs.list() == ()
+
+
+def test_an_unknown_status_is_no_empty_answer(store_url: str) -> None:
+    with fs.Runtime(shop(), store=store_url, io_manager="memory") as runtime:
+        backfill = runtime.backfill("raw", partitions=["a"])
+        for ask in (
+            lambda: runtime.runs.list(status="sucess"),
+            lambda: runtime.materializations.list(status="sucess"),
+            lambda: runtime.backfills.list(status="sucess"),
+            lambda: runtime.backfills.partitions(backfill.id, status="sucess"),
+        ):
+            with pytest.raises(fs.ValidationError, match="expected status to be one of .*success.*, got: 'sucess'"):
+                ask()
+
+
+def test_the_closure_of_a_selection_is_that_of_each_of_its_assets() -> None:
+    pipeline = shop()
+    pipeline.asset(lambda context: 1, name="source")
+    pipeline.asset(lambda context, deps: 1, name="report", depends_on=["source"])
+    with fs.Runtime(pipeline, store="memory://") as runtime:
+        assert set(runtime.materialize_all("raw, report")) == {"raw", "source", "report"}
+        assert set(runtime.materialize_all("+report")) == {"source", "report"}
+        with pytest.raises(fs.ValidationError, match="expected a selection"):
+            runtime.materialize_all(["raw"])  # type: ignore[arg-type]
 
 
 SELECTIONS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -98,6 +99,75 @@ def test_a_running_run_is_cancelled_at_once_and_what_its_call_gives_is_dropped(
     runtime.drain(timeout=WAIT)
     assert not runtime.exists("slow", "a")
     assert runtime.materialize("slow", partition="a").value == 1
+
+
+def test_what_waits_for_a_thread_is_not_called_any_more_when_its_run_is_cancelled(
+    make_store_url: Callable[[str], str],
+) -> None:
+    pipeline, begun, gate, calls = fs.Pipeline("fan"), threading.Event(), threading.Event(), list[str]()
+
+    def slow(context: fs.Context) -> None:
+        calls.append(context.asset)
+        begun.set()
+        assert gate.wait(WAIT)
+
+    for number in range(20):
+        pipeline.asset(slow, name=f"part_{number}")
+    with fs.Runtime(pipeline, store=make_store_url("sqlite"), io_manager="memory", max_concurrency=1) as running:
+        handle = running.materialize_async("*")
+        assert begun.wait(WAIT)
+        assert handle.cancel()
+        gate.set()
+        running.drain(timeout=WAIT)
+        after = running.materialize_async("part_0", force=True)
+        after.result(timeout=WAIT)
+    assert len(calls) == 2
+
+
+class Endless:
+    """A coroutine that never ends by itself."""
+
+    def __init__(self, **options: Any) -> None:
+        self.begun, self.swept = threading.Semaphore(0), threading.Semaphore(0)
+        self.pipeline = fs.Pipeline("shop")
+        self.pipeline.asset(self.endless, name="endless", **options)
+
+    async def endless(self, context: fs.Context) -> None:
+        """Waits for nothing, and sweeps up when it is cancelled."""
+        self.begun.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.swept.release()
+
+
+@pytest.mark.parametrize("backend", ["greenlets", "threads"])
+def test_a_coroutine_is_cancelled_with_its_run_and_frees_its_partition(backend: str) -> None:
+    shop = Endless()
+    with fs.Runtime(shop.pipeline, store="memory://", backend=backend) as running:
+        for _ in range(2):
+            handle = running.materialize_async("endless")
+            assert shop.begun.acquire(timeout=WAIT)
+            assert handle.cancel()
+            with pytest.raises(fs.ExecutionError, match="was cancelled"):
+                handle.result(timeout=WAIT)
+            assert shop.swept.acquire(timeout=WAIT)
+        running.drain(timeout=WAIT)
+
+
+def test_a_coroutine_that_outlasts_its_timeout_is_cancelled_and_tried_again(clock: ManualClock) -> None:
+    shop = Endless(timeout=5, retry=fs.RetryPolicy(max_attempts=2, base=1))
+    with fs.Runtime(shop.pipeline, store="memory://", clock=clock) as running:
+        handle = running.materialize_async("endless")
+        for _ in range(2):
+            assert shop.begun.acquire(timeout=WAIT)
+            clock.advance(5)
+            assert shop.swept.acquire(timeout=WAIT)
+            running.drain(timeout=WAIT)
+            clock.advance(2)
+        with pytest.raises(fs.TimeoutExceeded, match="its timeout"):
+            handle.result(timeout=WAIT)
+        assert running.runs.get(handle.run_id).attempt == 2
 
 
 def test_a_run_that_waits_for_its_next_attempt_is_cancelled(runtime: fs.Runtime, clock: ManualClock) -> None:

@@ -12,7 +12,10 @@ import flowstone as fs
 import pytest
 from actors import AskTimeout
 from actors.testing import ManualClock, cast_and_sync, crash
+from flowstone.runs import execution
+from flowstone.runs.records import Materialization
 from flowstone.sensors import FileArrival, Poll
+from flowstone.state.connection import Connection
 from flowstone.testing import (
     ScriptedSensor,
     assert_enqueued,
@@ -103,6 +106,27 @@ def test_materialize_waits_and_gives_the_record(runtime: Make) -> None:
     shop.asset(lambda context: context.partition * 2, name="double")
     record = runtime(shop).materialize("double", partition=21)
     assert (record.status, record.value, record.attempt) == ("success", 42, 1)
+
+
+def test_what_a_step_has_just_made_is_what_follows_is_made_from(runtime: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = fs.Pipeline("chain")
+    pipeline.asset(lambda context: 1, name="first")
+    pipeline.asset(lambda context, first: first + 1, name="second", depends_on=["first"])
+    pipeline.asset(lambda context, second: second + 1, name="third", depends_on=["second"])
+    made = runtime(pipeline)
+    asked: list[str] = []
+    newest = execution.latest
+
+    def latest(connection: Connection, asset: str, partition: str) -> Materialization | None:
+        asked.append(asset)
+        return newest(connection, asset, partition)
+
+    monkeypatch.setattr(execution, "latest", latest)
+    assert made.materialize_all("third")["third"].value == 3
+    assert asked == []
+    assert made.materialize("third").value == 3
+    assert asked == ["second"]
+    assert {edge.asset for edge in made.lineage.upstream("third")} == {"first", "second"}
 
 
 def test_a_users_error_comes_back_in_the_cause_chain(runtime: Make) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 from pathlib import Path
 
@@ -125,3 +127,49 @@ def test_a_client_beside_a_runtime_leaves_the_definitions_alone(kind, make_store
         other.asset(lambda context: 0, name="other")
         with fs.Client(other, store=url):
             assert not runtime.sensors.get("files").orphaned
+
+
+def test_a_client_is_opened_and_closed_by_calls_where_no_block_encloses_a_service(url: str) -> None:
+    client = fs.Client(shop(), store=url)
+    with pytest.raises(fs.RuntimeStopped, match=r"the client is not open: call start\(\)"):
+        client.runs.list()
+    client.stop()
+    assert client.start() is client
+    assert client.start() is client
+    run_id = client.materialize_async("raw", partition="a").run_id
+    client.stop()
+    client.stop()
+    with pytest.raises(fs.RuntimeStopped):
+        client.runs.list()
+    assert client.start().runs.get(run_id).status == "queued"
+    client.stop()
+
+
+def test_a_client_has_its_calls_for_asyncio(url: str) -> None:
+    async def ask() -> list[str]:
+        async with fs.Client(shop(), store=url) as client:
+            await client.aio.materialize_async("raw", partition="a")
+            return [run.status for run in await client.aio.runs.list()]
+
+    assert asyncio.run(ask()) == ["queued"]
+
+
+def test_a_client_tells_the_health_of_the_runtime_that_holds_the_store(url: str) -> None:
+    with fs.Client(shop(), store=url) as client:
+        assert "no runtime ever served this store" in str(client.health())
+        assert client.health().status == "down"
+        with fs.Runtime(shop(), store=url):
+            assert client.health().status == "ok"
+        assert client.health().status == "down"
+    with pytest.raises(fs.RuntimeStopped):
+        client.health()
+
+
+def test_a_client_that_was_opened_before_a_fork_is_left_alone_by_the_child(url: str) -> None:
+    with fs.Client(shop(), store=url) as client:
+        child = os.fork()
+        if child == 0:
+            client.stop()
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert client.runs.list() == ()

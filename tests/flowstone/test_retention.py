@@ -11,6 +11,7 @@ import pytest
 
 from flowstone.assembly import io_managers_of
 from flowstone.errors import ValidationError
+from flowstone.io import DatabaseIO, FilesIO, MemoryIO, StoredValue
 from flowstone.runs.retention import CONFLICTS, FinishedRuns
 from flowstone.schedules.retention import TICKS
 from flowstone.sensors import Push
@@ -119,6 +120,48 @@ def test_a_value_that_was_superseded_is_deleted_with_its_row(shop, pruned, start
     if stored.manager == "files":
         assert not manager._tree.path(stored.location).exists()
     assert runtime.get("raw") == new.run_id
+
+
+@pytest.mark.parametrize("where", ["files", "database"])
+def test_a_stable_place_that_still_holds_the_newest_value_stays_when_an_older_run_goes(
+    database, started, flowstone_clock, tmp_path, where
+):
+    shop = fs.Pipeline("shop")
+    shop.asset(lambda context: {"rate": 1}, name="rate")
+    managers = {
+        "files": FilesIO(tmp_path / "values", placement="stable"),
+        "database": DatabaseIO(f"sqlite:///{tmp_path}/values.db", placement="stable"),
+    }
+    runtime = started(shop, io_managers=managers, io_manager=where)
+    runtime.materialize("rate")
+    flowstone_clock.advance(40 * DAY)
+    runtime.materialize("rate")
+    age = Age.of(database, flowstone_clock.now(), 30 * DAY)
+    assert prune(database, [FinishedRuns(managers)], age) == {"runs": 1}
+    assert runtime.exists("rate")
+    assert runtime.get("rate") == {"rate": 1}
+
+
+def test_a_value_that_cannot_be_deleted_keeps_its_run_and_no_other(shop, database, started, flowstone_clock, caplog):
+    class Careful(MemoryIO):
+        kept = ""
+
+        def delete(self, stored: StoredValue) -> None:
+            if self.kept in stored.location:
+                raise PermissionError("not yours")
+            super().delete(stored)
+
+    managers = {"careful": Careful()}
+    runtime = started(shop, io_managers=managers, io_manager="careful")
+    made = [runtime.materialize("raw").run_id for _ in range(4)]
+    managers["careful"].kept = made[1]
+    flowstone_clock.advance(40 * DAY)
+    age = Age.of(database, flowstone_clock.now(), 30 * DAY)
+    assert prune(database, [FinishedRuns(managers)], age) == {"runs": 2}
+    assert [run.run_id for run in runtime.runs.list()] == [made[3], made[1]]
+    assert "can't be deleted: not yours" in caplog.text
+    managers["careful"].kept = "nothing"
+    assert prune(database, [FinishedRuns(managers)], age) == {"runs": 1}
 
 
 def test_what_a_run_read_and_asked_goes_with_it(shop, pruned, started, flowstone_clock):

@@ -204,8 +204,12 @@ def test_what_is_no_handler_is_refused(wrong: Any) -> None:
 def test_an_async_handler_a_prefix_that_is_no_text_and_no_handle_are_refused() -> None:
     async def handler(event: str, measured: dict[str, Any], about: dict[str, Any]) -> None: ...
 
-    with pytest.raises(fs.ValidationError, match="plain function"):
-        Telemetry().attach("", handler)
+    class Handler:
+        async def __call__(self, event: str, measured: dict[str, Any], about: dict[str, Any]) -> None: ...
+
+    for each in (handler, Handler()):
+        with pytest.raises(fs.ValidationError, match="plain function"):
+            Telemetry().attach("", each)
     with pytest.raises(fs.ValidationError, match="expected prefix"):
         Telemetry().attach(None, print)  # type: ignore[arg-type]
     with pytest.raises(fs.ValidationError, match="expected the handle that attach gave, got: 'x'"):
@@ -486,3 +490,17 @@ def test_the_events_of_the_table_are_those_that_are_told() -> None:
     areas = {"actor", "approval", "backfill", "event", "io", "materialization"}
     areas |= {"resource", "run", "schedule", "sensor", "task"}
     assert listed == {name for name in emitted if name.split(".")[1] in areas}
+
+
+@pytest.mark.parametrize("backend", ["greenlets", "threads"])
+def test_a_runs_events_are_told_whole_and_in_order_before_the_runtime_has_stopped(backend: str) -> None:
+    shop, seen = fs.Pipeline("shop"), []
+    shop.asset(lambda context: 1, name="report")
+    for _round in range(40):
+        seen.clear()
+        runtime = fs.Runtime(shop, store="memory://", backend=backend)
+        handle = runtime.telemetry.attach("flowstone.run.", lambda event, *about: seen.append(event))
+        with runtime:
+            runtime.materialize("report")
+        runtime.telemetry.detach(handle)
+        assert [event.rpartition(".")[2] for event in seen] == ["requested", "started", "finished"]

@@ -215,8 +215,50 @@ def test_ids_are_answered_like_their_rows(started: Callable[..., fs.Runtime], fl
 
 @pytest.mark.parametrize("unknown", ["run_nobody", "eval_nobody", "nightly:1", ""])
 def test_an_id_of_nothing_is_refused(started: Callable[..., fs.Runtime], unknown: str) -> None:
-    with pytest.raises(fs.ValidationError, match="expected a row, or the id of a run, an evaluation or a tick"):
+    with pytest.raises(fs.ValidationError, match="expected a row, the name of an asset, of a sched"):
         started().why(unknown)
+
+
+def test_a_misspelt_asset_gets_its_name(started: Callable[..., fs.Runtime]) -> None:
+    shop = fs.Pipeline("shop")
+    shop.asset(lambda context: 1, name="report")
+    with pytest.raises(fs.ValidationError, match=r"got: 'reprot'; did you mean 'report'\?"):
+        started(shop).why("reprot")
+
+
+def test_an_asset_that_is_made_says_so_whatever_was_asked_for_since(started: Callable[..., fs.Runtime]) -> None:
+    shop, begun, release = fs.Pipeline("shop"), threading.Event(), threading.Event()
+
+    @shop.asset
+    def report(context: fs.Context) -> None:
+        begun.set()
+        assert release.wait(20)
+
+    runtime = started(shop)
+    first = runtime.materialize_async("report")
+    assert begun.wait(20)
+    runtime.materialize_async("report").cancel()
+    assert f"report of run {first.run_id} is being made" in str(runtime.why("report"))
+    assert runtime.statuses() == {"report": "running"}
+    release.set()
+    first.result(timeout=20)
+
+
+def test_what_waits_for_a_call_that_outlived_its_attempt_says_so(
+    started: Callable[..., fs.Runtime], flowstone_clock: ManualClock
+) -> None:
+    shop, release = fs.Pipeline("shop"), threading.Event()
+    policy = fs.RetryPolicy(max_attempts=2, base=1)
+    shop.asset(lambda context: release.wait(20), name="report", timeout=5, retry=policy)
+    runtime = started(shop)
+    first = runtime.materialize_async("report", partition=(1, "a"))
+    second = runtime.materialize_async("report", partition=(1, "a"))
+    flowstone_clock.advance(5)
+    told = f"run {first.run_id} works on report for i:1|a no more, but its call still goes on"
+    assert told in str(runtime.why(second.run_id))
+    assert "the call of its earlier attempt at report for i:1|a still goes on" in str(runtime.why(first.run_id))
+    release.set()
+    first.result(timeout=20)
 
 
 def test_an_answer_is_a_value() -> None:

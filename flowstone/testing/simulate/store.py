@@ -86,8 +86,10 @@ class SimulatedStore(Database):
         self._check()
         self.writes.append(_Job(transaction, then, self._work.begin("store write")))
 
-    def transact(self, transaction: Callable[[Connection], T]) -> T:
-        """Queue a transaction and wait for it, in a greenlet.
+    def transact(
+        self, transaction: Callable[[Connection], T], told: Callable[[T], object] | None = None
+    ) -> T:
+        """Queue a transaction and wait for it, in a greenlet; `told` hears of it first.
 
         Raises:
             RuntimeStopped: the store is closed.
@@ -95,7 +97,13 @@ class SimulatedStore(Database):
             BaseException: whatever the transaction raised.
         """
         answered: Future[Outcome[T]] = Future()
-        self.write(transaction, answered.set)
+
+        def then(outcome: Outcome[T]) -> None:
+            if told is not None and outcome.error is None:
+                told(outcome.unwrap())
+            answered.set(outcome)
+
+        self.write(transaction, then)
         outcome: Outcome[T] = answered.get()
         return outcome.unwrap()
 
@@ -118,6 +126,11 @@ class SimulatedStore(Database):
         self._check()
         self.reads.append(_Job(query, then, self._work.begin("store read")))
 
+    def stop_reading(self) -> None:
+        """Answer what was queued to be read."""
+        while self.reads:
+            self.read_next(0)
+
     def on_outside_commit(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Nobody else commits to this store."""
         return lambda: None
@@ -131,8 +144,7 @@ class SimulatedStore(Database):
         while self.writes:
             self.write_next()
             self._let_go = True
-        while self.reads:
-            self.read_next(0)
+        self.stop_reading()
         self.alive = False
 
     def late_writes(self) -> list[Callable[[], None]]:

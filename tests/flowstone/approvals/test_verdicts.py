@@ -115,3 +115,11 @@ def test_ids_differ_for_different_questions(one: tuple[str, str, int], other: tu
 def test_a_question_that_makes_no_sense_is_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValidationError, match=match):
         WaitForApproval(**options)
+
+
+def test_a_question_stays_as_it_was_asked() -> None:
+    told = {"rows": [3]}
+    question = WaitForApproval("ok?", told)
+    told["rows"].append(object())  # type: ignore[arg-type]
+    assert question.context == {"rows": [3]}
+    assert WaitForApproval("caf\udce9").message == r"caf\udce9"

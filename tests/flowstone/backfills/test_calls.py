@@ -313,6 +313,8 @@ def test_backfills_are_listed_newest_first(light: fs.Runtime) -> None:
 def test_an_unknown_backfill_is_not_found(light: fs.Runtime, call: str) -> None:
     with pytest.raises(BackfillNotFound, match="'nothing' not found"):
         getattr(light.backfills, call)("nothing")
+    with pytest.raises(BackfillNotFound, match="5 not found"):
+        getattr(light.backfills, call)(5)
 
 
 @pytest.mark.parametrize("options", [{"max_parallel": 0}, {"max_parallel": True}, {"force": "yes"}, {"id": "a:b"}])

@@ -76,6 +76,18 @@ def test_what_the_set_does_not_hold_is_refused(catalog: Catalog, given: object) 
         asked_partitions(catalog, "raw", given)
 
 
+def test_a_dynamic_set_means_the_keys_that_were_added() -> None:
+    customers = fs.Dynamic("customers")
+    sales = fs.Multi(day=fs.Daily("2025-01-01", "2025-01-02"), customer=customers)
+    catalog = Catalog([
+        fs.Asset(lambda context: 1, name="orders", partitions=customers),
+        fs.Asset(lambda context: 1, name="sales", partitions=sales),
+    ])
+    catalog.dynamic.fill({"customers": ["acme", "initech"]})
+    assert asked_partitions(catalog, "orders", customers) == ("acme", "initech")
+    assert len(asked_partitions(catalog, "sales", sales)) == 4
+
+
 def test_a_range_without_a_set_is_one_of_days(catalog: Catalog) -> None:
     with pytest.raises(PartitionError, match="'plain' has no partition set, so that a range is one of days"):
         asked_partitions(catalog, "plain", "a..b")

@@ -71,3 +71,13 @@ def test_shared_options_go_before_or_after_the_command(flowstone):
 def test_the_environment_names_the_app(flowstone, environment):
     environment["FLOWSTONE_APP"] = "shop:shop"
     assert flowstone("check").returncode == 0
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit(3)", "import sys\nsys.exit()", "def ("])
+def test_a_module_that_ends_while_it_is_imported_is_one_clear_error(flowstone, directory, text):
+    (directory / "ends.py").write_text(text, "utf-8")
+    ran = flowstone("--app", "ends:shop", "check", "--json")
+    error = json.loads(ran.stdout)["error"]
+    assert (ran.returncode, error["type"]) == (1, "config_error")
+    assert "module 'ends' can't be imported: S" in error["message"]
+    assert "Traceback" not in ran.stderr

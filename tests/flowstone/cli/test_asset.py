@@ -62,6 +62,9 @@ def test_the_graph_is_drawn_in_each_form(call, directory, drawing, begin):
     assert drawn.out.startswith(begin)
     call(*words, "--output", "graph.out", app="shop:shop")
     assert (directory / "graph.out").read_text() == drawn.out
+    (directory / "graph.out").unlink()
+    assert call(*words, "--output", "graph.out", "--json", app="shop:shop").json[1]["name"] == "total"
+    assert (directory / "graph.out").read_text() == drawn.out
 
 
 def test_why_of_what_is_not_there_is_an_error(call):

@@ -72,3 +72,10 @@ def test_the_service_makes_what_is_started_beside_it(service, call):
     assert (made.code, made.json["succeeded"]) == (0, 3)
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 0
+
+
+def test_a_backfill_is_listed_and_tried_again_by_the_names_of_the_calls(call):
+    begun = call("backfill", "start", "stall", "--partitions", "a,b", "--json").json
+    assert [row["id"] for row in call("backfill", "list", "--json").json] == [begun["id"]]
+    assert call("backfill", "list", "--json").json == call("backfill", "status", "--json").json
+    assert call("backfill", "retry-failed", begun["id"], "--json").json["id"] == begun["id"]

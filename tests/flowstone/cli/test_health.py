@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import flowstone as fs
-from flowstone.cli.vitals import Vitals, vitals
 from flowstone.sensors import Push, SensorSpec
 from flowstone.state import nodes
 from flowstone.state.connection import Connection
 from flowstone.state.database import Database
 from flowstone.testing import ScriptedSensor
+from flowstone.vitals import Vitals, vitals
 
 Look = Callable[..., Vitals]
 NOTHING = timedelta(0)

@@ -116,6 +116,8 @@ def test_parameters_that_fit_no_list_are_refused() -> None:
         {"max_attempts": 2.5},
         {"base": -1},
         {"factor": 0.5},
+        {"factor": float("inf")},
+        {"factor": 1e300},
         {"cap": "never"},
         {"on": "ValueError"},
         {"on": (5,)},

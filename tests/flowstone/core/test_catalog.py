@@ -80,7 +80,8 @@ def test_the_partitions_of_a_dependency_follow_from_the_sets(
 
 
 def test_the_hours_of_a_local_day_follow_its_zone() -> None:
-    hours = upstream_partitions(fs.Hourly(timezone="America/New_York"), fs.Daily(), date(2025, 11, 2))
+    new_york = "America/New_York"
+    hours = upstream_partitions(fs.Hourly(timezone=new_york), fs.Daily(timezone=new_york), date(2025, 11, 2))
     assert isinstance(hours, list)
     assert (len(hours), hours[0]) == (25, datetime(2025, 11, 2, 4, tzinfo=UTC))
 

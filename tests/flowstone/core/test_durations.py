@@ -38,6 +38,13 @@ def test_what_is_below_the_minimum_is_refused() -> None:
         durations.seconds(0, minimum=0.001)
 
 
+def test_what_no_calendar_and_no_timer_can_count_is_refused() -> None:
+    assert durations.seconds("36500d") == durations.LONGEST
+    for value in ("36501d", 1e12, timedelta.max, 1e300):
+        with pytest.raises(ValidationError, match="expected after to be at most 36500d, got: "):
+            durations.seconds(value, "after")
+
+
 @pytest.mark.property
 @given(st.floats(min_value=0, max_value=1e9, allow_subnormal=False))
 def test_the_text_of_a_duration_reads_back_exactly(seconds: float) -> None:

@@ -6,7 +6,16 @@ import pickle
 import pytest
 
 import flowstone.errors as errors
-from flowstone.errors import AssetNotFound, CycleError, FlowstoneError, IOManagerError, ValidationError, shown
+from flowstone.errors import (
+    AssetNotFound,
+    CycleError,
+    FlowstoneError,
+    IOManagerError,
+    ValidationError,
+    shown,
+    storable,
+    text_of,
+)
 
 NAMES = [name for name in errors.__all__ if isinstance(getattr(errors, name), type)]
 
@@ -72,3 +81,14 @@ def test_any_value_can_be_shown_in_a_message() -> None:
     assert shown(Rude()) == "<Rude>"
     assert shown(10**5000) == "<int>"
     assert len(shown("x" * 1000)) == 80
+
+
+def test_any_text_can_be_made_one_that_a_store_holds_and_any_error_has_one() -> None:
+    class Rude(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert storable("caf\u00e9 \u65e5") == "caf\u00e9 \u65e5"
+    assert storable("\ud800\0") == r"\ud800\x00"
+    assert text_of(Rude("x")) == "Rude('x')"
+    assert text_of(ValueError("x")) == "x"

@@ -128,6 +128,76 @@ def test_a_window_of_months_of_hours_and_of_weeks() -> None:
     ]
 
 
+def test_hours_and_days_of_other_clocks_go_together_by_their_instants() -> None:
+    morning, new_york = Daily(offset="6h"), Daily(timezone="America/New_York")
+    begins = {morning: datetime(2025, 1, 15, 6, tzinfo=UTC), new_york: datetime(2025, 1, 15, 5, tzinfo=UTC)}
+    for own, begin in begins.items():
+        assert upstream_partitions(Hourly(), own, DAY) == [begin + timedelta(hours=n) for n in range(24)]
+        assert upstream_partitions(own, Hourly(), begin) == DAY
+        assert upstream_partitions(own, Hourly(), begin - timedelta(hours=1)) == DAY - timedelta(days=1)
+        assert mapped(TimeWindow(start=-1), Hourly(), own, DAY)[0] == begin - timedelta(days=1)
+        assert mapped(Latest(), Hourly(), own, DAY) == [begin + timedelta(hours=23)]
+    two, half = hours(DAY)[2], timedelta(minutes=30)
+    assert upstream_partitions(Hourly(timezone="Asia/Kolkata"), Hourly(), two) == [two - half, two + half]
+
+
+ZONES = ["UTC", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia", "America/Havana"]
+
+
+@pytest.mark.property
+@given(
+    st.sampled_from([Daily, Weekly, Monthly]),
+    st.sampled_from(ZONES),
+    st.sampled_from(ZONES),
+    st.sampled_from(["0s", "2h", "6h", "23h"]),
+    st.datetimes(datetime(2009, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC)),
+)
+def test_a_period_is_made_of_the_hours_that_are_in_it(
+    kind: Any, name: str, other: str, offset: str, instant: datetime
+) -> None:
+    periods = kind(timezone=name, offset=offset)
+    foreign = Hourly(timezone=other)
+    hour = foreign.key_of(instant)
+    made_of = upstream_partitions(foreign, periods, upstream_partitions(periods, foreign, hour))
+    assert isinstance(made_of, list) and hour in made_of and made_of == sorted(set(made_of))
+    own = Hourly(timezone=name)
+    period = periods.key_of(own.key_of(instant))
+    assert {upstream_partitions(periods, own, each) for each in upstream_partitions(own, periods, period)} == {period}
+
+
+def test_a_day_that_a_clock_skipped_has_no_hours() -> None:
+    apia = Daily(timezone="Pacific/Apia")
+    assert upstream_partitions(Hourly(), apia, date(2011, 12, 30)) == []
+
+
+@pytest.mark.parametrize(
+    ("upstream", "own", "partition"),
+    [
+        (Daily(start="2025-01-16"), Daily(), DAY),
+        (Daily(end="2025-01-14"), Hourly(), hours(DAY)[3]),
+        (Monthly(start="2025-02-01"), Daily(), DAY),
+        (Hourly(start="2025-01-16"), Hourly(), hours(DAY)[3]),
+        (Multi(day=Daily(start="2025-01-16"), region=REGIONS), Daily(), DAY),
+    ],
+    ids=str,
+)
+def test_the_one_partition_that_is_meant_has_to_be_held(upstream: Any, own: Any, partition: Any) -> None:
+    with pytest.raises(PartitionError, match="has no partition that belongs to"):
+        upstream_partitions(upstream, own, partition)
+
+
+def test_weeks_are_made_of_months_alike_whether_they_lie_in_one_or_two() -> None:
+    assert upstream_partitions(Monthly(), Weekly(), date(2025, 1, 13)) == [date(2025, 1, 1)]
+    assert upstream_partitions(Monthly(), Weekly(), date(2025, 1, 27)) == [date(2025, 1, 1), date(2025, 2, 1)]
+
+
+def test_the_end_of_the_calendar_is_a_partition_error() -> None:
+    with pytest.raises(PartitionError, match="outside the years 1 to 9999"):
+        upstream_partitions(Weekly(), Daily(), date.max)
+    with pytest.raises(PartitionError, match="outside the years 1 to 9999"):
+        upstream_partitions(Hourly(), Daily(timezone="Asia/Tokyo"), date.min)
+
+
 def test_a_window_leaves_out_what_lies_outside_the_dependency_s_set() -> None:
     began = Daily(start="2025-01-15")
     assert mapped(TimeWindow(start=-3), began, Daily(), DAY) == [DAY]
@@ -150,6 +220,8 @@ def test_the_latest_are_those_up_to_the_own_partition_or_to_now() -> None:
     assert mapped(Latest(2), Daily(), None, None, noon) == [date(2025, 1, 13), date(2025, 1, 14)]
     assert mapped(Latest(5), Daily(start="2025-01-13"), None, None, noon) == [date(2025, 1, 13), date(2025, 1, 14)]
     assert mapped(Latest(), Daily(start="2025-02-01"), None, None, noon) == []
+    assert mapped(Latest(2), Daily(end="2025-01-10"), Daily(), DAY) == [date(2025, 1, 9), date(2025, 1, 10)]
+    assert mapped(Latest(2), Daily(start="2025-01-16"), Daily(), DAY) == []
     assert mapped(Latest(), Daily("2025-01-01", "2025-01-10"), REGIONS, "eu", noon) == [date(2025, 1, 10)]
     assert mapped(Latest(), Daily("2025-01-01", "2025-01-10"), None, None) == [date(2025, 1, 10)]
     with pytest.raises(PartitionError, match="is open"):

@@ -442,8 +442,9 @@ def test_functions_and_classes_of_a_script_travel_by_its_file(tmp_path: Path, fi
     assert ran.stdout == "Rows ['Rows', 6] True\n", ran.stderr
 
 
-def test_a_script_that_starts_its_runtime_when_it_is_imported_is_told_so(tmp_path: Path) -> None:
-    ran = run_script(tmp_path, f"{SCRIPT}main()\n")
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///here.db"])
+def test_a_script_that_starts_its_runtime_when_it_is_imported_is_told_so(tmp_path: Path, store: str) -> None:
+    ran = run_script(tmp_path, f"{SCRIPT.replace('memory://', store)}main()\n")
     assert ran.returncode == 1
     assert 'start runtimes behind `if __name__ == "__main__":`' in ran.stderr
 

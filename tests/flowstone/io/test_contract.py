@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowstone.errors import PartitionError, ValueNotFound
-from flowstone.io import IOContext, IOManager, StoredValue
+from flowstone.errors import IOManagerError, PartitionError, ValueNotFound
+from flowstone.io import DatabaseIO, FilesIO, IOContext, IOManager, StoredValue
 from flowstone.io.places import PLACEMENTS, parts_of
 
 DAY = IOContext(asset="report", partition=date(2025, 1, 15), run_id="run_a", attempt=1, fence=1)
@@ -164,3 +164,16 @@ def test_no_hostile_name_leaves_its_root_or_meets_another(
         path = Path(os.path.normpath(root / place))
         assert path.is_relative_to(root) and path == root / place
         assert all(len(part.encode()) <= 240 for part in parts_of(place))
+
+
+KEYS: list[Any] = [{1: "a", "1": "b"}, [{"in": ({None: 1},)}], {"x": {True: 2}}]
+
+
+@pytest.mark.parametrize("value", KEYS, ids=range(len(KEYS)))
+def test_json_refuses_keys_that_would_come_back_as_others(tmp_path: Path, value: Any) -> None:
+    files = FilesIO(tmp_path / "files", format="json")
+    for manager in (files, DatabaseIO(f"sqlite:///{tmp_path}/values.db", format="json")):
+        with pytest.raises(IOManagerError, match="could not store raw: .*keys must be texts, not") as refused:
+            manager.store(IOContext(asset="raw", run_id="run_a"), value)
+        assert not refused.value.retryable
+    assert not (tmp_path / "files").exists()

@@ -6,16 +6,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import peewee
 import psycopg
 import pytest
 
 from flowstone.errors import IOManagerError, ValidationError
-from flowstone.io import DatabaseIO, IOContext
+from flowstone.io import DatabaseIO, IOContext, StoredValue
 
 CONTEXT = IOContext(asset="raw", partition=date(2025, 1, 15), run_id="run_a", attempt=2, fence=7)
 
@@ -148,3 +151,63 @@ def test_a_killed_writer_leaves_whole_values_only(tmp_path: Path, placement: Any
         assert len(values) >= min(written, 1)
         written = len(values)
     assert DatabaseIO(url, table="made").store(CONTEXT, 1).bytes
+
+
+def test_calls_wait_for_a_connection_of_a_pool_that_has_none_left(postgres_url: str) -> None:
+    url = postgres_url.replace("postgresql://", "postgresql+pool://", 1) + "&max_connections=1"
+    manager, ready = DatabaseIO(url), threading.Barrier(4)
+
+    def store(number: int) -> StoredValue:
+        ready.wait()
+        return manager.store(replace(CONTEXT, run_id=f"run_{number}"), bytes(1_000_000))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len({stored.location for stored in threads.map(store, range(4))}) == 4
+    manager._database.close_all()
+
+
+def test_a_relative_file_is_that_of_the_time_of_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    manager = DatabaseIO("sqlite:///values.db")
+    stored = manager.store(CONTEXT, 1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert manager.load(CONTEXT, stored) == 1
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("url", ["sqlite://values.db", "sqlite:///:memory:", "sqlite://"])
+def test_a_database_that_lives_no_longer_than_its_connection_is_refused_as_it_was_given(url: str) -> None:
+    with pytest.raises(ValidationError, match=f"got: '{url}'; a file takes three slashes, as sqlite:///values.db"):
+        DatabaseIO(url)
+
+
+def test_a_disk_that_is_full_is_named_whatever_became_of_the_transaction(tmp_path: Path) -> None:
+    manager = DatabaseIO(f"sqlite:///{tmp_path}/values.db")
+    manager.store(CONTEXT, 1)
+    manager._database.pragma("max_page_count", 20, permanent=True)
+    with pytest.raises(IOManagerError, match="could not store .*: database or disk is full") as refused:
+        manager.store(CONTEXT, bytes(1_000_000))
+    assert refused.value.retryable
+    assert manager.load(CONTEXT, manager.store(CONTEXT, 2)) == 2
+
+
+@pytest.mark.filterwarnings("ignore:'passwd' is deprecated")
+@pytest.mark.parametrize("form", ["pickle", "json"])
+def test_large_values_and_any_text_come_back_from_mariadb(mariadb_server: Any, form: Any) -> None:
+    manager = DatabaseIO(mariadb_server.make(), format=form)
+    for value in ("x" * 70_000, "é🙂\0" * 500_000):
+        assert manager.load(CONTEXT, manager.store(CONTEXT, value)) == value
+
+
+def test_a_value_that_is_too_large_for_the_database_is_final(tmp_path: Path) -> None:
+    manager = DatabaseIO(f"sqlite:///{tmp_path}/values.db")
+    with manager._database.connection_context():
+        connection = manager._database.connection()
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+        with pytest.raises(peewee.DataError) as too_big:
+            manager._database.execute_sql("select zeroblob(2000)")
+    with pytest.raises(IOManagerError, match="DataError: string or blob too big") as refused:
+        with manager._connected("store raw"):
+            raise too_big.value
+    assert not refused.value.retryable

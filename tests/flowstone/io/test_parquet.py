@@ -28,6 +28,7 @@ TABLES: list[Any] = [
     {"a": []},
     pa.table({"a": pa.array([1, 2], pa.int16()), "b": pa.array(["x", None]).dictionary_encode()}),
     pa.table({"a": [1]}).replace_schema_metadata({"owner": "data"}),
+    pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]),
 ]
 
 
@@ -67,8 +68,12 @@ def test_other_tools_read_the_file_and_a_file_of_theirs_is_a_table(tmp_path: Pat
         ([{"a": 2**80}], "OverflowError|Arrow"),
         ({"a": [1], "b": [1, 2]}, "Arrow"),
         ({"a": 1}, "Error"),
+        ({"a": "xyz"}, "column 'a' is no list: 'xyz'"),
+        ({"a": [1], "b": b"x"}, "column 'b' is no list"),
+        ({"a": {"x": 1}}, "column 'a' is no list"),
+        ({"a": {1}}, "column 'a' is no list"),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_what_is_no_table_is_refused_and_leaves_nothing(tmp_path: Path, value: Any, reason: str) -> None:
     with pytest.raises(IOManagerError, match=f"could not store raw: expected a table: .*({reason})") as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 import flowstone as fs
 import pytest
 from actors.testing import ManualClock, crash
+from flowstone.resources import keeper
 from flowstone.resources.keeper import BASE, CAP, HEALTH_EVERY
 
 NOON = datetime(2025, 1, 15, 12, tzinfo=UTC)
@@ -139,6 +141,28 @@ def test_a_setup_that_hangs_is_given_up_and_torn_down_when_it_comes_back(start: 
     assert one.told.count("teardown thing") == 2
 
 
+def test_one_whose_calls_hang_for_ever_takes_up_few_threads_and_goes_on_when_they_end(
+    start: Any, thing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "MOST", 2)
+    clock, one = ManualClock(NOON, stall=0.05), thing()
+    one.gate, one.call_timeout = threading.Event(), 5.0
+    runtime = start(resources={"thing": one}, clock=clock)
+    assert one.reached.wait(WAIT)
+    clock.advance(4 * CAP)
+    assert one.told == ["setup thing"] * 2
+    assert row(runtime) == ("down", "2 calls of it were given up and still go on: its methods need timeouts")
+    assert runtime.health().status == "degraded"
+    gate, one.gate = one.gate, None
+    gate.set()
+    for _ in range(400):
+        if not runtime._services.polls.abandoned():
+            break
+        select.select([], [], [], 0.05)
+    clock.advance(CAP)
+    assert row(runtime) == ("up", None)
+
+
 def test_a_keeper_that_crashes_sets_nothing_up_again(start: Any, thing: Any) -> None:
     one = thing()
     runtime = start(resources={"thing": one})
@@ -254,3 +278,31 @@ def test_a_check_of_a_pipeline_that_brings_resources_reports_unknown_ones_with_t
 def test_what_is_no_resource_is_refused_where_it_is_given(given: Any, message: str) -> None:
     with pytest.raises(fs.ValidationError, match=message):
         fs.Runtime(resources=given)
+
+
+class Unspoken(Exception):
+    """An error that fails when it is shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_without_words_is_a_reason_all_the_same(start: Any, thing: Any) -> None:
+    one = thing()
+    one.sick["setup"] = Unspoken()
+    runtime = start(fs.Pipeline("shop"), resources={"thing": one})
+    with pytest.raises(fs.ResourceUnavailable, match=r"setup raised Unspoken: Unspoken\(\)"):
+        runtime.resources.get("thing")
+    assert [row.broken for row in runtime.resources.health()] == [False]
+
+
+def test_a_time_for_calls_is_any_duration_and_anything_else_is_refused_where_it_is_given(
+    start: Any, thing: Any
+) -> None:
+    one = thing()
+    one.call_timeout = "10s"
+    assert start(fs.Pipeline("shop"), resources={"thing": one}).resources.get("thing") == ["thing", None]
+    for wrong in (None, 0, "soon"):
+        one.call_timeout = wrong
+        with pytest.raises(fs.ValidationError, match="expected call_timeout of resource 'thing' to be"):
+            fs.Runtime(fs.Pipeline("shop"), store="memory://", resources={"thing": one})

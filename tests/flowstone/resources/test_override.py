@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import flowstone as fs
 import pytest
+
+from flowstone.resources.book import ResourceBook
 
 
 def shop() -> fs.Pipeline:
@@ -37,6 +40,49 @@ def test_one_that_is_overridden_before_the_start_is_set_up_when_it_is_needed(thi
         override.restore()
         assert runtime.resources.get("thing") == ["thing", None]
     assert one.told == ["setup thing", "teardown thing"]
+
+
+def test_overrides_are_taken_back_in_any_order_and_once(start: Any, thing: Any) -> None:
+    runtime = start(shop(), resources={"thing": thing()})
+    first, second = (runtime.resources.override("thing", name) for name in ("first", "second"))
+    first.restore()
+    first.restore()
+    assert runtime.resources.get("thing") == "second"
+    second.restore()
+    with runtime.resources.override("thing", "third"):
+        second.restore()
+        assert runtime.resources.get("thing") == "third"
+    assert runtime.resources.get("thing") == ["thing", None]
+
+
+def test_whoever_waits_for_a_first_setup_gets_the_override_at_once(start: Any, thing: Any) -> None:
+    one = thing()
+    one.gate = threading.Event()
+    runtime = start(shop(), resources={"thing": one})
+    handle = runtime.materialize_async("uses")
+    assert one.reached.wait(20)
+    with runtime.resources.override("thing", "fake"):
+        assert handle.result(timeout=20).value == "fake"
+    one.gate.set()
+    assert runtime.materialize("uses").value == ["thing", None]
+    assert one.told == ["setup thing"]
+
+
+def test_an_override_that_is_taken_back_during_a_first_setup_leaves_nobody_waiting(thing: Any) -> None:
+    one, got, begun = thing(), [], []
+    book = ResourceBook({"thing": one})
+    book.open()
+    book.on_restore = begun.append
+    number = book.begin("thing")
+    waiting = threading.Thread(target=lambda: got.append(book.handle("thing", 20)))
+    waiting.start()
+    for _ in range(3):
+        book.restore("thing", book.replace("thing", "fake"))
+    assert book.offer("thing", number, one, "real")
+    waiting.join(20)
+    assert got[0] in ("real", "fake")
+    assert book.handle("thing", 0) == "real"
+    assert begun == ["thing"] * 3
 
 
 def test_a_plain_value_can_be_overridden_too(start: Any) -> None:

@@ -91,6 +91,14 @@ def test_a_modified_one_gets_the_payload(start: Make) -> None:
     assert runtime.approvals.get(approval.id).payload == {"rows": [1]}
 
 
+def test_a_decision_is_what_every_store_holds_from_the_first_on(start: Make) -> None:
+    runtime = start(Shop().pipeline)
+    _, approval = ask(runtime, "+report")
+    decided = runtime.approvals.modify(approval.id, payload={1: ("x", "\0")}, by="ren\udce9", reason="caf\udce9 \0")
+    assert decided == runtime.approvals.get(approval.id)
+    assert (decided.payload, decided.by, decided.reason) == ({"1": ["x", "\0"]}, r"ren\udce9", r"caf\udce9 \x00")
+
+
 def test_a_rejected_one_fails_by_name_at_once_and_its_dependents_are_skipped(start: Make) -> None:
     runtime = start(Shop().pipeline)
     handle, approval = ask(runtime)

@@ -10,7 +10,18 @@ from flowstone.errors import DependencyNotReady, ExecutionError, IOManagerError,
 from flowstone.io import StoredValue
 from flowstone.lineage.node import Input
 from flowstone.outcome import Outcome
-from flowstone.runs.attempts import SNOOZE, Failed, Made, Repeated, Skipped, Snoozed, Succeeded, Verdict, judge
+from flowstone.runs.attempts import (
+    LONGEST_WORDS,
+    SNOOZE,
+    Failed,
+    Made,
+    Repeated,
+    Skipped,
+    Snoozed,
+    Succeeded,
+    Verdict,
+    judge,
+)
 
 NOW = datetime(2025, 1, 15, 2, tzinfo=UTC)
 
@@ -76,3 +87,15 @@ def test_a_missing_dependency_snoozes_runs_that_nobody_waits_for_up_to_an_hour()
     assert isinstance(verdict(missing, patient=False), Failed)
     assert isinstance(verdict(missing, since=NOW - timedelta(minutes=59, seconds=30)), Snoozed)
     assert isinstance(verdict(missing, since=NOW - timedelta(minutes=59, seconds=31)), Failed)
+
+
+def test_words_of_an_error_are_kept_up_to_a_length_and_its_type_stays() -> None:
+    answer = verdict(Outcome(error=IOManagerError("x" * 1_000_000, retryable=False)))
+    assert isinstance(answer, Failed)
+    assert isinstance(answer.error, IOManagerError)
+    assert str(answer.error) == "x" * (LONGEST_WORDS - 1) + "…"
+    long = verdict(Outcome(error=ValueError("y" * 1_000_000)))
+    assert isinstance(long, Failed)
+    assert str(long.error).startswith("asset 'raw' raised ValueError: yyy")
+    assert len(str(long.error)) < LONGEST_WORDS + 100
+    assert verdict(Outcome(value=Skip("z" * 1_000_000))) == Skipped("z" * (LONGEST_WORDS - 1) + "…")

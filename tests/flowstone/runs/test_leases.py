@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from flowstone.core.catalog import Catalog
 from flowstone.core.run import RunStatus, Source, SourceKind
 from flowstone.errors import ExecutionError, StaleState
 from flowstone.io import StoredValue
+from flowstone.lineage.node import Input
 from flowstone.runs import store
 from flowstone.runs.attempts import Failed, Repeated, Snoozed, Succeeded, Verdict
 from flowstone.runs.leases import Claimed, advance, claim, settle
@@ -140,6 +142,37 @@ def test_forced_runs_and_those_with_a_payload_never_coalesce(ask: Ask, steps: St
     (claimed,) = steps.claim().claims
     steps.settle(claimed.lease, "raw", Succeeded(STORED))
     assert len(steps.claim().claims) == 1
+
+
+def made(steps: Steps, lease: Lease, asset: str, version: str, *inputs: Input) -> Progress:
+    return steps.settle(lease, asset, Succeeded(replace(STORED, data_version=version), inputs))
+
+
+def test_what_is_made_from_what_a_run_makes_is_made_too(ask: Ask, steps: Steps) -> None:
+    waiting = ask("+clean", "monday").run_id
+    steps.database.transact(lambda c: c.execute("update run set priority = -1 where run_id = :id", id=waiting))
+    ask("clean", "monday")
+    (single,) = steps.claim(limit=1).claims
+    made(steps, single.lease, "clean", "1")
+    (claimed,) = steps.claim().claims
+    assert [started.asset for started in claimed.progress.start] == ["raw"]
+    assert [m.status for m in steps.run(waiting).materializations] == ["running", "pending"]
+    steps.put_back(waiting)
+    (claimed,) = steps.claim().claims
+    assert [started.asset for started in made(steps, claimed.lease, "raw", "2").start] == ["clean"]
+
+
+def test_what_others_made_from_an_earlier_value_is_made_again(ask: Ask, steps: Steps) -> None:
+    waiting = ask("+clean", "monday").run_id
+    steps.database.transact(lambda c: c.execute("update run set priority = -1 where run_id = :id", id=waiting))
+    for asset in ("clean", "raw"):
+        ask(asset, "monday")
+    clean, raw = steps.claim(limit=2).claims
+    made(steps, raw.lease, "raw", "2")
+    made(steps, clean.lease, "clean", "1", Input("raw", "monday", "run_earlier", "1"))
+    (claimed,) = steps.claim().claims
+    assert [started.asset for started in claimed.progress.start] == ["clean"]
+    assert [m.status for m in steps.run(waiting).materializations] == ["skipped", "running"]
 
 
 def test_a_run_after_a_success_runs_again(ask: Ask, steps: Steps) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock, Semaphore
 from typing import Any
 
 import pytest
 
 import flowstone as fs
 from actors.backends.futures import Future
+from actors.testing import crash
 from flowstone.errors import ExecutionError
 from flowstone.runs.waiters import REMEMBERED, RunLeft, Waiters
 
@@ -83,6 +85,46 @@ def test_who_asks_after_the_end_gets_the_users_exception_too(flowstone_runtime: 
     with pytest.raises(fs.ExecutionError) as raised:
         handle.result()
     assert isinstance(raised.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("backend", ["greenlets", "threads"])
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_nobody_waits_for_a_runtime_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch, backend: str, gives_up: bool
+) -> None:
+    shop, begun, release, waiting = fs.Pipeline("shop"), Event(), Event(), Semaphore(0)
+
+    @shop.asset(concurrency=1)
+    def slow(context: fs.Context) -> None:
+        begun.set()
+        release.wait(20)
+
+    def noted(self: Waiters, run_id: str, future: Future[RunLeft]) -> None:
+        add(self, run_id, future)
+        waiting.release()
+
+    add = Waiters.add
+    runtime = fs.Runtime(shop, store="memory://", backend=backend).start()
+    with ThreadPoolExecutor() as pool:
+        handles = [runtime.materialize_async("slow", partition=number) for number in (1, 2)]
+        assert begun.wait(20)
+        backfill = runtime.backfills.start("slow", [3, 4])
+        monkeypatch.setattr(Waiters, "add", noted)
+        told = [pool.submit(handle.result) for handle in handles]
+        told += [pool.submit(runtime.backfills.wait, backfill.id), pool.submit(runtime.drain)]
+        for _ in range(3):
+            assert waiting.acquire(timeout=20)
+        if gives_up:
+            crash(runtime.actor())
+        else:
+            runtime.stop(timeout=0.1)
+        for future in told[:3]:
+            with pytest.raises(fs.RuntimeStopped):
+                future.result(timeout=20)
+        release.set()
+        runtime.stop()
+        with pytest.raises(fs.RuntimeStopped):
+            told[3].result(timeout=20)
 
 
 def test_an_end_that_is_read_before_it_is_told_has_the_users_exception(

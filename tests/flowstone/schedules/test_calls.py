@@ -242,10 +242,10 @@ class TestTrigger:
             return rule
 
         world.schedules.create("report", every="1h", partition=raising(Mute()))
-        assert world.schedules.trigger("report").error == "Mute"
+        assert world.schedules.trigger("report").error == "Mute: Mute()"
         world.schedules.update("report", partition=raising(ValueError("\ud800\0" + "x" * 5000)))
         error = world.schedules.trigger("report").error
-        assert error.startswith("ValueError: \\ud800\\0xxx")
+        assert error.startswith("ValueError: \\ud800\\x00xxx")
         assert len(error) < 2100
 
     def test_a_set_without_instants_fails_the_tick(self, world):

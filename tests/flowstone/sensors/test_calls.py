@@ -31,6 +31,16 @@ def test_an_unknown_name_is_refused_with_a_suggestion(room: Any, spec: Spec, cal
         getattr(room.sensors, call)("oders")
 
 
+@pytest.mark.parametrize("call", ["ref", "poll", "push", "reset", "remove", "definition"])
+@pytest.mark.parametrize("given", [5, None, b"orders", ["orders"]])
+def test_what_is_no_name_is_no_sensor(room: Any, spec: Spec, call: str, given: object) -> None:
+    room.open(spec())
+    more = {"push": ("message",), "reset": (None,)}.get(call, ())
+    with pytest.raises(SensorNotFound, match="not found"):
+        getattr(room.sensors, call)(given, *more)
+    assert room.statuses() == []
+
+
 def test_an_unknown_name_is_refused_by_reset_and_rewind(room: Any, spec: Spec) -> None:
     room.open(spec())
     with pytest.raises(SensorNotFound):

@@ -91,6 +91,14 @@ def test_values_are_bound_in_their_stored_form(database: Database, value: object
     assert stored(database, value) == expected
 
 
+@pytest.mark.parametrize("value", [object(), {1, 2}, "caf\udce9", 2**63, -(10**30)], ids=range(5))
+def test_what_no_store_holds_is_refused(database: Database, value: object) -> None:
+    with pytest.raises(ValidationError, match="that the store can hold"):
+        database.read(lambda connection: connection.execute("select id from run where run_key = :value", value=value))
+    with pytest.raises(ValidationError, match="that the store can hold"):
+        database.transact(lambda connection: connection.change("delete from run where run_key = :value", value=value))
+
+
 def test_an_instant_comes_back_from_where_it_was_stored(database: Database) -> None:
     at = datetime(2025, 1, 15, 2, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5)))
     values = {"event": "x", "at": at}

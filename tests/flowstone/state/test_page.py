@@ -71,8 +71,8 @@ def test_since_is_inclusive(days: Callable[..., Page[int]]) -> None:
     assert days(since=AT.format(9)) == (10, 9)
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "3", None])
-def test_a_limit_is_at_least_one(days: Callable[..., Page[int]], limit: object) -> None:
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "3", None, 2**63])
+def test_a_limit_is_at_least_one_and_at_most_a_billion(days: Callable[..., Page[int]], limit: object) -> None:
     with pytest.raises(ValidationError, match="limit"):
         days(limit=limit)
 

@@ -70,3 +70,29 @@ def test_where_nothing_was_asked_for_it_says_so(flowstone_runtime: Callable[...,
         assert_enqueued(runtime, "raw")
     with pytest.raises(AssertionError, match="status='success'; there are no rows of it"):
         assert_materialized(runtime, "raw")
+
+
+def test_a_run_of_a_selection_is_one_of_each_asset_in_it(flowstone_runtime: Callable[..., fs.Runtime]) -> None:
+    shop = fs.Pipeline("shop")
+    shop.asset(lambda context: 1, name="raw", partitions=fs.Daily(start="2025-01-01"))
+    shop.asset(lambda context, raw: raw, name="report")
+    shop.asset(lambda context, report: report, name="mail")
+    started = flowstone_runtime(shop)
+    started.materialize_all("report", partition="2025-01-15")
+    for asset in ("raw", "report", "+report"):
+        assert_enqueued(started, asset, partition="2025-01-15")
+        with pytest.raises(AssertionError, match="expected no run of"):
+            refute_enqueued(started, asset, partition="2025-01-15")
+        refute_enqueued(started, asset, partition="2025-01-16")
+    refute_enqueued(started, "mail")
+    refute_enqueued(started, "+mail")
+
+
+@pytest.mark.parametrize("assertion", [assert_enqueued, refute_enqueued, assert_materialized])
+def test_an_asset_that_is_not_there_is_refused_and_not_taken_for_one_that_was_not_made(
+    runtime: fs.Runtime, assertion: Callable[..., None]
+) -> None:
+    with pytest.raises(fs.AssetNotFound, match="asset 'rwa' not found; did you mean 'raw'"):
+        assertion(runtime, "rwa")
+    with pytest.raises(fs.ValidationError, match="expected a selection"):
+        assertion(runtime, 5)

@@ -148,6 +148,31 @@ def test_what_is_refused(inbox: Any, tmp_path: Path) -> None:
     assert box.runs() == 1
 
 
+@pytest.mark.parametrize("body", [b"NaN", b'{"day": [Infinity]}', b"-1e999", b"[" * 100_000 + b"]" * 100_000])
+def test_what_python_alone_reads_as_json_is_refused_for_good(inbox: Any, body: bytes) -> None:
+    box = inbox(max_bytes=1_000_000, orders=Push(auth=False))
+    status, answer, _ = box.post("orders", body, X_Message_Id="1")
+    assert (status, answer["error"]["type"]) == (400, "bad_json")
+    assert box.runtime.sensors.history("orders") == ()
+
+
+class Brief(Push):
+    """Keeps of a message what it needs."""
+
+    def receive(self, message: Any) -> Any:
+        return fs.Trigger(fs.Arrival("d", payload=len(message)))
+
+
+def test_a_message_too_large_for_a_payload_is_refused_for_good(inbox: Any) -> None:
+    box = inbox(max_bytes=1_000_000, orders=Push(auth=False), brief=Brief(auth=False))
+    status, answer, _ = box.post("orders", "x" * 70_000, X_Message_Id="1")
+    assert (status, answer["error"]["type"]) == (413, "request_entity_too_large")
+    assert "at most 65536 bytes of JSON" in answer["error"]["message"]
+    assert box.runtime.sensors.history("orders") == ()
+    assert box.post("orders", "x" * 65_534, X_Message_Id="1")[0] == 200
+    assert box.post("brief", "x" * 70_000, X_Message_Id="1")[0] == 200
+
+
 class Failing(Push):
     """Fails as it is told."""
 

@@ -22,7 +22,10 @@ from flowstone.sensors.spec import SensorSpec
 from flowstone.state.connection import Connection
 from flowstone.state.inspection import NodeRow, nodes
 
-__all__ = ["Vitals", "roughly", "vitals"]
+__all__ = ["LONGEST_WAIT", "Vitals", "roughly", "vitals"]
+
+LONGEST_WAIT = 900.0
+"""Seconds that a run which might begin may wait, where nobody says otherwise."""
 
 POLL_TIMEOUT = 60.0
 """The timeout of a poll, in seconds, where the pipeline is not there to name it."""
@@ -42,8 +45,8 @@ def vitals(
     connection: Connection,
     now: datetime,
     *,
-    longest_wait: float,
     local: bool,
+    longest_wait: float = LONGEST_WAIT,
     specs: Mapping[str, SensorSpec] | None = None,
 ) -> Vitals:
     """How a service is at `now`; a run that might begin may wait for `longest_wait` seconds.
