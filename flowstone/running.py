@@ -142,7 +142,7 @@ class Running:
         finally:
             self.services.waiters.close(f"{STOPPED} before it was over")
             # What was told of runs that have ended is read first, while there is somebody to be told.
-            self.services.database.stop_reading()
+            self.services.database.settle_reads()
             self._parts.close()
 
     def _put_back(self, connection: Connection) -> dict[str, RunStatus | None]:

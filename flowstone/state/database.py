@@ -175,9 +175,9 @@ class Database:
         """
         self._readers.read_later(query, then)
 
-    def stop_reading(self) -> None:
-        """Answer what was queued to be read, and read no more; harmless when repeated."""
-        self._readers.close()
+    def settle_reads(self) -> None:
+        """Answer what was queued by `read_later`, and queue no more; `read` goes on. Harmless when repeated."""
+        self._readers.settle()
 
     @contextmanager
     def apart(self) -> Iterator[Connection]:

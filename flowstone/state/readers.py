@@ -47,6 +47,7 @@ class Readers:
         self._work = work
         self._pid = os.getpid()
         self._gate = Lock()
+        self._settled = False
         self._closed = False
         self._idle: list[Connection] = []
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -79,20 +80,27 @@ class Readers:
         self._check_process()
         with self._gate:
             self._check_open()
+            if self._settled:
+                raise RuntimeStopped(f"store {self._name} is about to be closed")
             self._queue.put(_Job(query, then, self._work.begin("store read")))
 
-    def close(self) -> None:
-        """Do what is queued, end the threads and close the connections; harmless when repeated."""
+    def settle(self) -> None:
+        """Do what is queued, and queue no more; callers that wait may go on reading. Harmless when repeated."""
         with self._gate:
-            if not self._closed:
-                self._closed = True
+            if not self._settled:
+                self._settled = True
                 for _thread in self._going_on:
                     self._queue.put(None)
         if get_ident() not in self._thread_ids:
             for going_on in self._going_on:
                 with going_on:
                     pass
+
+    def close(self) -> None:
+        """Do what is queued, end the threads and close the connections; harmless when repeated."""
+        self.settle()
         with self._gate:
+            self._closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

@@ -126,7 +126,7 @@ class SimulatedStore(Database):
         self._check()
         self.reads.append(_Job(query, then, self._work.begin("store read")))
 
-    def stop_reading(self) -> None:
+    def settle_reads(self) -> None:
         """Answer what was queued to be read."""
         while self.reads:
             self.read_next(0)
@@ -144,7 +144,7 @@ class SimulatedStore(Database):
         while self.writes:
             self.write_next()
             self._let_go = True
-        self.stop_reading()
+        self.settle_reads()
         self.alive = False
 
     def late_writes(self) -> list[Callable[[], None]]:

@@ -118,6 +118,21 @@ def test_closing_answers_what_is_queued_and_then_refuses(url: str, answer: Any) 
         database.read(count)
 
 
+def test_once_settled_what_was_queued_is_answered_and_callers_go_on_reading(
+    database: Database, numbers: Numbers, answer: Any
+) -> None:
+    answers = [answer() for _ in range(20)]
+    for told in answers:
+        database.read_later(count, told)
+    database.settle_reads()
+    database.settle_reads()
+    assert all(told.outcomes for told in answers)
+    with pytest.raises(RuntimeStopped, match="about to be closed"):
+        database.read_later(count, answer())
+    database.transact(add_one)
+    assert database.read(count) == 1
+
+
 def test_a_read_under_way_survives_closing(url: str) -> None:
     database = Database.open(url)
 
