@@ -11,10 +11,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gevent
-from greenlet import GreenletExit, getcurrent, greenlet
+from gevent.exceptions import LoopExit
+from greenlet import GreenletExit, greenlet
 
 from actors.backends.alarm import Alarm
 from actors.backends.answers import GreenletAnswer
@@ -78,9 +80,11 @@ class GreenletBackend(Parking):
 
     def _run(self, started: Future[None]) -> None:
         self._attach()
-        self._main = getcurrent()
         started.set(None)
-        self.switch_to_hub()
+        with suppress(LoopExit):
+            self.switch_to_hub()
+        # A greenlet that has not ended would be ended by the main thread, in the middle of whatever it does.
+        self.hub.throw(GreenletExit)
         self.hub.destroy(destroy_loop=True)
         self._ended.offer(None)
 
@@ -100,7 +104,7 @@ class GreenletBackend(Parking):
         self.ident = STOPPED
         self._again.close()
         self.bridge.close()
-        self._main.switch()
+        self.loop.break_()
 
     # -- from any thread
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -86,16 +87,27 @@ def test_sensor_state_updates_are_isolated(flowstone_runtime: Make, backend: str
     assert not sensor.overlapped
 
 
+def spent(work: Callable[[], object]) -> float:
+    """The least of this thread's seconds that three calls took, while nobody traced them."""
+    took, tracer = [], sys.gettrace()
+    sys.settrace(None)
+    for _ in range(3):
+        began = time.thread_time()
+        work()
+        took.append(time.thread_time() - began)
+    sys.settrace(tracer)
+    return min(took)
+
+
 def test_poll_completes_within_timeout(tmp_path: Path) -> None:
-    """A listing of 1,000 files in 100 ms, as the design asks for S3; of this thread's time, since others run too."""
+    """1,000 files in 100 ms, as the design asks for S3, on its machine; on any, in so many times of a plain listing."""
     for number in range(1, 1001):
         (tmp_path / f"file_{number}.txt").touch()
     sensor = FileArrival(path=tmp_path, pattern="*.txt")
-    began = time.thread_time()
-    answer = sensor.poll(sensor.init())
-    took = time.thread_time() - began
-    assert len(answer.items) == 1000
-    assert took < 0.1, f"a poll of 1,000 files took {took * 1000:.0f} ms"
+    assert len(sensor.poll(sensor.init()).items) == 1000
+    poll = spent(lambda: sensor.poll(sensor.init()))
+    listing = spent(lambda: [entry.stat() for entry in os.scandir(tmp_path)])
+    assert poll < 25 * listing, f"a poll of 1,000 files took {poll / listing:.0f} times a plain listing"
 
 
 @dataclass(frozen=True, slots=True)

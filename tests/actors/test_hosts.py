@@ -61,6 +61,17 @@ def test_a_plain_script_leaves_no_thread_behind(run, backend):
     assert run(program) == ["1", "3", "['MainThread']"]
 
 
+def test_a_hub_ends_on_its_own_thread_and_leaves_nothing_to_the_main_one(run):
+    program = """
+        with System("greenlets") as system:
+            system.start(Adder).ask(1)
+            hub = system.backend.hub
+            print(hub.dead)
+        print(hub.dead, hub.loop)
+    """
+    assert run(program) == ["False", "True", "None"]
+
+
 def test_each_actor_on_threads_has_a_thread_of_its_own_named_after_it(run):
     program = """
         import threading

@@ -1,4 +1,4 @@
-"""Simulation: what holds over two hundred seeds, that a seed is a world, and that broken rules are found."""
+"""Simulation: what holds over many seeds, that a seed is a world, and that broken rules are found."""
 
 import dataclasses
 import logging
@@ -25,7 +25,7 @@ from flowstone.testing.simulate.__main__ import main
 from flowstone.testing.simulate.graphs import graph
 from flowstone.testing.simulate.shop import shop
 
-SEEDS = 200
+SEEDS = 120
 GRAPHS = 30
 SHARE = 5
 HARD = Faults(
