@@ -68,7 +68,7 @@ def rest(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-@shop.asset(retry=fs.RetryPolicy(max_attempts=3, base=0.03, on=(ValueError,)))
+@shop.asset(retry=fs.RetryPolicy(max_attempts=3, base=0.1, on=(ValueError,)))
 def raw(context: Any) -> str:
     """One item as it came; what is asked for fails at first, some are slow, some crash their run's actor once."""
     note("raw", context.run_id, context.attempt)
