@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self
 
 from actors import RealClock, WorkCount
 from actors.pubsub import PubSub
-from flowstone.aio import Aio
+from flowstone.aio import Aio, Startable
 from flowstone.assembly import Definitions, Settings, checked_catalog, io_managers_of, register_all, services_of
 from flowstone.config import Config, chosen
 from flowstone.core.catalog import Catalog
@@ -38,7 +37,7 @@ __all__ = ["Client"]
 
 
 @checked_keywords
-class Client(Groups):
+class Client(Startable, Groups):
     """The calls of a runtime that need no actor; use it as a context manager, or by `start` and `stop`.
 
     What is not given of `store`, `namespace` and `secret` is what `config` says, else the environment or a file, as of
@@ -110,28 +109,6 @@ class Client(Groups):
         with self._lock:
             self._open = None
             self._parts.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.aio.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aio.stop()
-
-    @property
-    def aio(self) -> Aio:
-        """The same calls for asyncio: `await client.aio.materialize(…)`."""
-        return self._aio
 
     def health(self) -> Health:
         """How the runtime is that holds the store, computed from the progress that the store tells of.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from actors import ChildSpec, Clock, Row, System
-from flowstone.aio import Aio
+from flowstone.aio import Aio, Startable
 from flowstone.assembly import Settings, io_managers_of
 from flowstone.config import Config, chosen
 from flowstone.core.checks import check_int
@@ -41,7 +40,7 @@ BACKENDS = ("auto", "greenlets", "threads")
 
 
 @checked_keywords
-class Runtime(Groups):
+class Runtime(Startable, Groups):
     """Keeps the assets of its pipelines fresh while it runs; use it as a context manager, or `start()` and `stop()`.
 
     Options, with their defaults: `store` ("sqlite:///flowstone.db"), `backend` ("auto": greenlets), `clock` (the real
@@ -170,28 +169,6 @@ class Runtime(Groups):
             running, self._running = self._running, None
             if running is not None:
                 running.stop(seconds(timeout, "timeout"))
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.aio.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aio.stop()
-
-    @property
-    def aio(self) -> Aio:
-        """The same calls for asyncio: `await runtime.aio.materialize(…)`, `await runtime.aio.sensors.poll(…)`."""
-        return self._aio
 
     def run_forever(self, *, ready: Callable[[], object] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then shut down in order; a second signal ends the process at once.

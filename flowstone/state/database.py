@@ -55,7 +55,6 @@ class Database:
         self._server = server
         self._spare: list[Connection] = []
         resources.callback(self._close_spare)
-        self._server = server
         self._writer = writer
         self._readers = readers
         self._watch = watch
